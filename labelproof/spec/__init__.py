@@ -1,0 +1,1 @@
+"""What every room shares: errors, hashing, items, label schemas, project and strategy files."""
