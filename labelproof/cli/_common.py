@@ -1,0 +1,80 @@
+"""What commands share: consoles, JSON output, and errors a person can act on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from labelproof.spec.errors import BugError, LabelproofError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_OK = 0
+EXIT_NO = 1
+"""The answer to the question asked is "no"."""
+EXIT_USER = 2
+"""The user must fix something."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a Rich console; results go to stdout, progress and errors to stderr."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def emit_json(value: Any) -> None:
+    """Print ``value`` as indented JSON on stdout."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    sys.stdout.write(orjson.dumps(value, option=options, default=_plain).decode() + "\n")
+
+
+def _plain(value: Any) -> Any:
+    from dataclasses import asdict, is_dataclass
+
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+@contextmanager
+def user_errors(*, as_json: bool = False) -> Iterator[None]:
+    """Turn a user's error into one line and exit 2; a bug keeps its traceback."""
+    try:
+        yield
+    except BugError:
+        raise
+    except LabelproofError as error:
+        if as_json:
+            emit_json({"error": error.message, "kind": type(error).__name__, "hint": error.hint})
+        else:
+            from rich.markup import escape
+
+            line = f"[bold red]error[/] {escape(error.message)}"
+            if error.hint:
+                line += f"\n  [dim]->[/] {escape(error.hint)}"
+            console(stderr=True).print(line)
+        raise typer.Exit(EXIT_USER) from error
+
+
+def command_name() -> str:
+    """Return how the user can type this program: its name if on PATH, else the path that was used."""
+    import shutil
+
+    if shutil.which("labelproof"):
+        return "labelproof"
+    used = Path(sys.argv[0])
+    try:
+        return str(used.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(used)
