@@ -1,0 +1,1 @@
+"""The labeling agent: chat models, steps, confidence signals, routing."""
