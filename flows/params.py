@@ -1,0 +1,52 @@
+"""Parameters of the flows. Prefect draws its forms from these models: field texts are for people."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LabelParams(BaseModel):
+    """Label a project's waiting items with one strategy."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    project: str = Field(min_length=1, examples=["projects/content_safety"])
+    """Folder of the project, for example projects/content_safety."""
+
+    strategy: str = Field(default="champion", min_length=1)
+    """Name of a strategy of the project; "champion" is the one that was promoted last."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """Label at most this many items; empty = all that wait."""
+
+    batch_size: int = Field(default=200, ge=1, le=5_000)
+    """Items per Prefect task: 100 to 500 keep the server's share of the work small."""
+
+    repeat: int = Field(default=0, ge=0)
+    """0 uses stored answers again; a higher number asks the models anew (A/A reruns)."""
+
+    max_cost_usd: float | None = Field(default=None, ge=0)
+    """Stop when this much is spent in the run, US dollars; the run can be resumed. Empty = no limit."""
+
+    store: str | None = None
+    """Trace store to write, a path or URL; empty = the project's own."""
+
+
+class ScoreParams(BaseModel):
+    """Score a strategy's stored decisions against a gold split."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    project: str = Field(min_length=1, examples=["projects/content_safety"])
+    """Folder of the project, for example projects/content_safety."""
+
+    strategy: str = Field(default="champion", min_length=1)
+    """Name of a strategy of the project; "champion" is the one that was promoted last."""
+
+    split: Literal["examples", "calibration", "certify", "test"] = "test"
+    """Gold split to score on; "test" was used for no other decision."""
+
+    store: str | None = None
+    """Trace store to read and write, a path or URL; empty = the project's own."""
