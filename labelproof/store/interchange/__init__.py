@@ -1,0 +1,28 @@
+"""Items and gold in, labels out: JSONL, CSV, Parquet, DuckDB queries; local files, http(s), S3."""
+
+from labelproof.store.interchange.gold import Assign, GoldRow, GoldSet, read_gold
+from labelproof.store.interchange.items import (
+    Duplicate,
+    ItemBatch,
+    ReadReport,
+    RowError,
+    iter_items,
+    read_items,
+)
+from labelproof.store.interchange.labels_out import FORMATS, format_of, write_labels
+
+__all__ = [
+    "FORMATS",
+    "Assign",
+    "Duplicate",
+    "GoldRow",
+    "GoldSet",
+    "ItemBatch",
+    "ReadReport",
+    "RowError",
+    "format_of",
+    "iter_items",
+    "read_gold",
+    "read_items",
+    "write_labels",
+]
