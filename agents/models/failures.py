@@ -1,7 +1,7 @@
 """The one place that decides which provider answers are worth another try.
 
 Transient: 408, 409, 425, 429, 5xx, broken or unreadable bodies. Terminal for the item: 400, 413,
-422 and other 4xx. Terminal for the run (``ProviderDown``): refused keys, used-up quota, unknown model.
+422 and other 4xx. For the run (``ProviderDown``): refused key, used-up quota, unknown model.
 """
 
 from __future__ import annotations
