@@ -1,0 +1,196 @@
+"""The text the schema is read from: one block per table, ``name | what it holds``, then its columns."""
+
+from __future__ import annotations
+
+TABLE_TEXT = """
+texts | Prompts, responses and item texts, stored once per content. Join through `text_by_hash`.
+text_hash | text | Content hash of `text`.
+text | text | The text, character for character.
+
+projects | One row each time a version of a project is first used.
+project_fp | text | Fingerprint of everything in the project that decides labels.
+project | text | Project name.
+spec_json | text | The whole project as canonical JSON.
+at | time | When it was stored.
+
+strategies | One row each time a version of a strategy is first used.
+strategy_fp | text | Fingerprint over the strategy, its prompts, guideline and examples.
+project | text | Project name.
+strategy | text | Strategy name.
+spec_json | text | The whole strategy as canonical JSON.
+at | time | When it was stored.
+
+runs | What happened to runs; the latest row is a run's state (view `current_runs`).
+run_id | text | The run; made by the client, sorts by time.
+at | time | When the event happened.
+event | text | One of started, resumed, finished, stopped.
+project | text | Project name.
+project_fp | text | Version of the project.
+strategy | text | Strategy name.
+strategy_fp | text | Version of the strategy.
+n_items | int | Items in the run.
+repeat_idx | int | 0 for a first run; an A/A rerun counts up.
+orchestrated | bool | True when Prefect ran it.
+flow_run_id | text | Prefect flow run.
+params_json | text | Parameters of the run.
+summary_json | text | Counts and totals, with the finished and stopped events.
+reason | text | Why a run stopped.
+
+items | Items as they came in; the same content twice is the same item_id.
+item_id | text | Content hash of the item's text: its identity.
+external_id | text | The id the source gave it.
+project | text | Project name.
+text_hash | text | Its text, in `texts`.
+meta_json | text | Metadata used as slices.
+source | text | File, table or stream it came from.
+at | time | When it was read.
+
+gold | Trusted labels, with the sampling design that drew the item.
+gold_set | text | Name of the gold set.
+gold_fp | text | Version of the gold set.
+project | text | Project name.
+item_id | text | The item.
+label | text | The right label, in canonical form.
+split | text | One of examples, calibration, certify, test.
+design | text | How the item was sampled.
+inclusion_prob | real | Probability with which the design drew this item, in (0, 1].
+at | time | When it was stored.
+
+steps | Every step of every item in every run, failures and cache hits included.
+run_id | text | The run.
+item_id | text | The item.
+seq | int | Position of the step within the item, from 0.
+kind | text | Step kind: normalize, retrieve, label, critique, consensus, investigate, calibrate, route.
+name | text | The step's name in the strategy.
+step_key | text | Cache key: hash of step spec, input and repeat index.
+spec_fp | text | Fingerprint of the step's own specification.
+input_hash | text | Hash of what went in.
+output_hash | text | Hash of what came out.
+output_json | text | What came out.
+status | text | One of ok, failed, skipped.
+error | text | Why it failed.
+cache_hit | bool | True when a stored result was used.
+repeat_idx | int | Repeat index of the run.
+n_calls | int | Model calls made.
+tokens_in | int | Prompt tokens of those calls.
+tokens_out | int | Completion tokens.
+tokens_cached | int | Prompt tokens served from the provider's cache.
+cost_usd | real | Cost of those calls.
+latency_ms | real | Time the step took.
+at | time | When it ended.
+flow_run_id | text | Prefect flow run.
+task_run_id | text | Prefect task run.
+
+calls | Every finished model call that was paid for.
+call_key | text | Identity of the call: what was asked, of whom, and which attempt at it.
+run_id | text | The run that paid.
+item_id | text | The item.
+step_key | text | The step that asked.
+call_idx | int | Position of the call within the step, from 0.
+model | text | Model name.
+provider | text | Provider name.
+system_hash | text | System prompt, in `texts`.
+user_hash | text | User turn, in `texts`.
+response_hash | text | Answer, in `texts`.
+logprobs_json | text | Top alternatives per generated token, natural logarithms.
+finish_reason | text | Why the model stopped.
+provider_fingerprint | text | The provider's own version mark.
+tokens_in | int | Prompt tokens.
+tokens_out | int | Completion tokens.
+tokens_cached | int | Prompt tokens served from the provider's cache.
+cost_usd | real | Cost of the call.
+latency_ms | real | Time until the whole answer was there.
+attempts | int | HTTP attempts, at least 1.
+at | time | When the answer was there.
+flow_run_id | text | Prefect flow run.
+task_run_id | text | Prefect task run.
+
+decisions | What was decided for an item; the latest row counts (view `current_decisions`).
+run_id | text | The run.
+item_id | text | The item.
+strategy_fp | text | Version of the strategy.
+label | text | The label, in canonical form.
+confidence | real | Calibrated probability that the label is right.
+raw_confidence | real | The signal before calibration.
+decision | text | One of auto_accept, review, failed.
+reason | text | Why.
+certificate_id | text | The certificate an auto-accept rests on.
+inclusion_prob | real | Probability with which this item could be drawn for audit.
+audited | bool | True when it was drawn.
+calibrator_id | text | Calibrator behind `confidence`.
+at | time | When it was decided.
+flow_run_id | text | Prefect flow run.
+task_run_id | text | Prefect task run.
+
+calibrators | Fitted calibrators.
+calibrator_id | text | Identity of the calibrator.
+run_id | text | The run it was fitted on.
+strategy_fp | text | Version of the strategy.
+method | text | Method name.
+n | int | Labelled items it was fitted on.
+params_json | text | Fitted parameters.
+report_json | text | Reliability before and after.
+at | time | When it was fitted.
+
+certificates | Proven statements about a strategy's auto-accepts.
+certificate_id | text | Identity of the certificate.
+project | text | Project name.
+strategy_fp | text | Version of the strategy it holds for.
+gold_fp | text | Version of the gold set it rests on.
+spec_json | text | Threshold, bound, alpha and everything needed to check it again.
+at | time | When it was issued.
+
+certificate_events | What happened to certificates; the latest row is the state.
+certificate_id | text | The certificate.
+event | text | issued, suspended, revoked, renewed.
+reason | text | Why.
+at | time | When.
+
+scores | Measured quality, one row per metric and slice.
+run_id | text | The run that was scored.
+strategy_fp | text | Version of the strategy.
+gold_fp | text | Version of the gold set.
+split | text | Gold split.
+slice | text | Slice, as `key=value`; `all` for everything.
+metric | text | Metric name.
+value | real | Estimate; NULL when not measurable (see `reason`).
+low | real | Lower end of the interval.
+high | real | Upper end of the interval.
+n | int | Items behind it.
+method | text | How estimate and interval were computed.
+reason | text | Why there is no value.
+at | time | When it was scored.
+
+import_errors | Input records that could not become items.
+source | text | File or table.
+line | int | Line or row, from 1.
+reason | text | What was wrong.
+raw_hash | text | The raw record, in `texts`.
+at | time | When it was read.
+
+ledger_batches | The batches already drained from the outbox: one row per batch and table.
+batch_id | text | Name of the outbox segment.
+table_name | text | Table.
+n_rows | int | Rows the batch added to it.
+at | time | When it was drained.
+
+ledger_migrations | The migrations this file has been through.
+version | int | Migration number.
+name | text | Migration name.
+checksum | text | Hash of the migration's SQL.
+at | time | When it ran.
+
+meta | Facts about this store; for a key written twice the first row counts.
+key | text | Name.
+value | text | Value.
+"""
+
+VIEW_TEXT = """
+text_by_hash | One row per text, whoever stored it twice.
+current_items | The latest row of each item of a project.
+current_runs | One row per run: its state (latest event), first start, and latest summary.
+current_decisions | The latest decision per item and strategy version.
+current_gold | The latest label per gold set version and item.
+current_certificates | Each certificate with its latest event.
+item_trace | The steps of each item in each run in order; a step stored twice shows its latest row.
+"""
