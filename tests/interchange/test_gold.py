@@ -17,9 +17,7 @@ from labelproof.spec.project import GoldSpec
 from labelproof.store.interchange import GoldSet, read_gold
 
 SINGLE = LabelSchema(classes=(LabelClass(name="harassment"), LabelClass(name="ok")))
-MULTI = LabelSchema(
-    kind="multi", classes=(LabelClass(name="hate"), LabelClass(name="spam"))
-)
+MULTI = LabelSchema(kind="multi", classes=(LabelClass(name="hate"), LabelClass(name="spam")))
 IDS = {f"i{n}": item_id(f"text {n}") for n in range(6)}
 
 
@@ -36,9 +34,7 @@ def read(
     items: Mapping[str, str] = IDS,
     **gold: object,
 ) -> GoldSet:
-    (folder / "gold.jsonl").write_bytes(
-        b"".join(orjson.dumps(row) + b"\n" for row in rows)
-    )
+    (folder / "gold.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     spec = GoldSpec.model_validate({"path": "gold.jsonl", **gold})
     return read_gold(spec, folder, items, schema, assign=by_hash)
 
@@ -86,10 +82,7 @@ def test_contradictions_leave_the_whole_item_out(tmp_path: Path) -> None:
     assert [e.line for e in found.errors] == [1, 3, 4, 5, 7]
     assert "more than one label: harassment, ok" in found.errors[0].reason
     assert "more than one split: certify, test" in found.errors[2].reason
-    assert (
-        "one of examples, calibration, certify, test; found 'train'"
-        in found.errors[4].reason
-    )
+    assert "one of examples, calibration, certify, test; found 'train'" in found.errors[4].reason
 
 
 def test_one_content_under_two_ids_may_not_leak_between_splits(tmp_path: Path) -> None:
@@ -97,9 +90,7 @@ def test_one_content_under_two_ids_may_not_leak_between_splits(tmp_path: Path) -
         {"id": "a", "label": "ok", "split": "certify"},
         {"id": "b", "label": "ok", "split": "examples"},
     ]
-    found = read(
-        tmp_path, rows, items={"a": "b2:same", "b": "b2:same"}, split_column="split"
-    )
+    found = read(tmp_path, rows, items={"a": "b2:same", "b": "b2:same"}, split_column="split")
     assert found.rows == ()
     assert "the same content (a, b) has more than one split" in found.errors[0].reason
 

@@ -19,9 +19,7 @@ from labelproof.spec.items import item_id
 from labelproof.spec.project import Columns, SourceSpec
 from labelproof.store.interchange import iter_items, read_items
 
-TEXT = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1
-)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -60,9 +58,7 @@ def test_malformed_jsonl_rows_are_located_and_the_good_ones_kept(
         (item_id("no id"), "no id"),
     ]
     assert report.items[0].meta == {"lang": "en"}
-    assert [(d.external_id, d.item_id, d.line) for d in report.duplicates] == [
-        ("j", item_id("good"), 13)
-    ]
+    assert [(d.external_id, d.item_id, d.line) for d in report.duplicates] == [("j", item_id("good"), 13)]
     assert report.item_ids["j"] == report.item_ids["a"] == item_id("good")
     said = {error.line: error.reason for error in report.errors}
     assert sorted(said) == [2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14]
@@ -113,9 +109,7 @@ def test_csv_errors_name_the_line_where_the_record_begins(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_csv_delimiter_is_the_one_that_yields_the_text_column(
-    tmp_path: Path, delimiter: str
-) -> None:
+def test_csv_delimiter_is_the_one_that_yields_the_text_column(tmp_path: Path, delimiter: str) -> None:
     write(tmp_path, "rows.csv", f"id{delimiter}body\n1{delimiter}hello\n")
     spec = SourceSpec(path="rows.csv", columns=Columns(text="body"))
     assert read_items(spec, tmp_path).items[0].text == "hello"
@@ -123,18 +117,14 @@ def test_csv_delimiter_is_the_one_that_yields_the_text_column(
 
 def test_missing_csv_column_names_the_closest_and_those_found(tmp_path: Path) -> None:
     write(tmp_path, "rows.csv", "id,txt\n1,hello\n")
-    with pytest.raises(
-        ConfigError, match=r"no column 'text'; did you mean 'txt'\? Found: id, txt"
-    ):
+    with pytest.raises(ConfigError, match=r"no column 'text'; did you mean 'txt'\? Found: id, txt"):
         read_items(SourceSpec(path="rows.csv"), tmp_path)
 
 
 def test_parquet_query_gzip_and_wildcards_yield_the_same_items(tmp_path: Path) -> None:
     folder = tmp_path / "it's [a] folder"
     folder.mkdir()
-    table = pa.table(
-        {"id": [1, 2], "text": ["one", "two"], "score": [0.5, float("nan")]}
-    )
+    table = pa.table({"id": [1, 2], "text": ["one", "two"], "score": [0.5, float("nan")]})
     pq.write_table(table, folder / "rows*[1].parquet")
     with gzip.open(folder / "part-1.jsonl.gz", "wb") as stream:
         stream.write(b'{"id": 1, "text": "one", "score": 0.5}\n')
@@ -142,9 +132,7 @@ def test_parquet_query_gzip_and_wildcards_yield_the_same_items(tmp_path: Path) -
     from_parquet = read_items(SourceSpec(path="rows*[1].parquet"), folder)
     from_parts = read_items(SourceSpec(path="part-*"), folder)
     from_query = read_items(
-        SourceSpec(
-            query="SELECT * FROM read_json('part-*', format = 'newline_delimited')"
-        ),
+        SourceSpec(query="SELECT * FROM read_json('part-*', format = 'newline_delimited')"),
         folder,
     )
     assert from_parquet.items == from_parts.items == from_query.items
@@ -167,9 +155,7 @@ def test_a_query_must_be_one_select(tmp_path: Path, query: str, found: str) -> N
 
 
 def test_parquet_row_errors_are_counted_by_row(tmp_path: Path) -> None:
-    pq.write_table(
-        pa.table({"text": ["one", None, "", "one"]}), tmp_path / "rows.parquet"
-    )
+    pq.write_table(pa.table({"text": ["one", None, "", "one"]}), tmp_path / "rows.parquet")
     report = read_items(SourceSpec(path="rows.parquet"), tmp_path)
     assert [(e.line, e.reason) for e in report.errors] == [
         (2, "'text' is null"),
@@ -198,9 +184,7 @@ def test_named_id_column_is_required_and_default_one_is_not(tmp_path: Path) -> N
 
 
 def test_named_metadata_must_be_plain(tmp_path: Path) -> None:
-    write(
-        tmp_path, "rows.jsonl", '{"text": "hello", "votes": {"a": 1}, "x": 1, "y": 2}\n'
-    )
+    write(tmp_path, "rows.jsonl", '{"text": "hello", "votes": {"a": 1}, "x": 1, "y": 2}\n')
     nested = SourceSpec(path="rows.jsonl", columns=Columns(meta=("votes",)))
     assert "found an object" in read_items(nested, tmp_path).errors[0].reason
     plain = SourceSpec(path="rows.jsonl", columns=Columns(meta=("y",)))
@@ -218,9 +202,7 @@ def test_named_metadata_must_be_plain(tmp_path: Path) -> None:
         ("rows.jsonl.gz", b"\x1f\x8bbroken", "cannot read"),
     ],
 )
-def test_unreadable_sources_say_why(
-    tmp_path: Path, name: str, content: bytes | None, says: str
-) -> None:
+def test_unreadable_sources_say_why(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:
     if content is not None:
         write(tmp_path, name, content)
     with pytest.raises(ConfigError, match=says):
@@ -248,13 +230,9 @@ def test_a_stray_quote_costs_its_own_line_only(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(TEXT, max_size=8))
-def test_jsonl_and_csv_agree_on_any_text(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
-) -> None:
+def test_jsonl_and_csv_agree_on_any_text(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     folder = tmp_path_factory.mktemp("source")
-    write(
-        folder, "rows.jsonl", b"".join(orjson.dumps({"text": t}) + b"\n" for t in texts)
-    )
+    write(folder, "rows.jsonl", b"".join(orjson.dumps({"text": t}) + b"\n" for t in texts))
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["n", "text"])
@@ -278,10 +256,6 @@ def test_hostile_bytes_are_accounted_for(
         report = read_items(SourceSpec(path=name), folder)
     except ConfigError:
         return
-    assert report.n_rows == len(report.items) + len(report.duplicates) + len(
-        report.errors
-    )
+    assert report.n_rows == len(report.items) + len(report.duplicates) + len(report.errors)
     if name == "f.jsonl":
-        assert report.n_rows == 1 + sum(
-            bool(line.strip()) for line in content.split(b"\n")
-        )
+        assert report.n_rows == 1 + sum(bool(line.strip()) for line in content.split(b"\n"))

@@ -70,9 +70,7 @@ def test_jsonl_and_parquet_round_trip(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]
 ) -> None:
     folder = tmp_path_factory.mktemp("out")
-    schema = pa.schema(
-        [("text", pa.string()), ("confidence", pa.float64()), ("audited", pa.bool_())]
-    )
+    schema = pa.schema([("text", pa.string()), ("confidence", pa.float64()), ("audited", pa.bool_())])
     table = pa.Table.from_pylist(rows, schema=schema)
     write_labels(table, folder / "out.jsonl")
     lines = (folder / "out.jsonl").read_bytes().split(b"\n")[:-1]
@@ -100,7 +98,7 @@ def test_an_unwritable_place_is_a_store_error(tmp_path: Path) -> None:
 def test_format_is_declared_or_read_off_the_name() -> None:
     assert format_of(Path("x.pq")) == "parquet"
     assert format_of(Path("x.dat"), "csv") == "csv"
-    with pytest.raises(ConfigError, match="cannot tell the format of 'x.xlsx'"):
+    with pytest.raises(ConfigError, match=r"cannot tell the format of 'x\.xlsx'"):
         format_of(Path("x.xlsx"))
     with pytest.raises(ConfigError, match="unknown format 'xlsx'"):
         format_of(Path("x.csv"), "xlsx")

@@ -18,14 +18,12 @@ from labelproof.store.interchange import read_items
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
         """Say nothing."""
 
 
 @pytest.fixture
-def served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[str, Path]]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "served"
@@ -44,10 +42,7 @@ def test_http_text_and_parquet(served: tuple[str, Path], tmp_path: Path) -> None
     (folder / "rows.jsonl").write_text('{"id": "a", "text": "hello"}\n{"id": "b"\n')
     pq.write_table(pa.table({"id": ["a"], "text": ["hello"]}), folder / "rows.parquet")
     report = read_items(SourceSpec(path=f"{url}/rows.jsonl?token=secret"), tmp_path)
-    assert (
-        report.items
-        == read_items(SourceSpec(path=f"{url}/rows.parquet"), tmp_path).items
-    )
+    assert report.items == read_items(SourceSpec(path=f"{url}/rows.parquet"), tmp_path).items
     assert [(e.source, e.line) for e in report.errors] == [(f"{url}/rows.jsonl", 2)]
 
 

@@ -36,7 +36,8 @@ class GoldRow:
 @dataclass(frozen=True, kw_only=True)
 class GoldSet:
     """A checked gold set, one row an item. ``items``: those whose text came with the gold file;
-    ``n_duplicates``: rows that repeat another row's item, label and split."""
+    ``n_duplicates``: rows that repeat another row's item, label and split.
+    """
 
     name: str
     rows: tuple[GoldRow, ...]

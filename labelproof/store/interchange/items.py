@@ -30,7 +30,8 @@ _FIRST_ERRORS = 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowError:
     """A row that could not be used. ``line``: 1-based line where it begins, or row number in Parquet
-    and query results; ``raw``: at most 200 characters of it; ``raw_hash``: content hash of all of it."""
+    and query results; ``raw``: at most 200 characters of it; ``raw_hash``: content hash of all of it.
+    """
 
     source: str
     line: int
@@ -45,7 +46,8 @@ class RowError:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
     """A further row with the content of an item already read: the same item under another (or the
-    same) external id."""
+    same) external id.
+    """
 
     source: str
     line: int
@@ -101,7 +103,8 @@ def read_items(source: SourceSpec, folder: Path) -> ReadReport:
 
 def iter_items(source: SourceSpec, folder: Path, *, batch_size: int = 10_000) -> Iterator[ItemBatch]:
     """Yield batches of at most ``batch_size`` rows; between them only the ids seen stay in memory
-    (0.2 to 0.3 kB a row). With ``on_error: fail`` the first batch with an error raises."""
+    (0.2 to 0.3 kB a row). With ``on_error: fail`` the first batch with an error raises.
+    """
     for batch in _batches(source, folder, batch_size):
         _refuse(source, batch.errors)
         yield batch

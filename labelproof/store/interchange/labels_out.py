@@ -46,8 +46,10 @@ def format_of(path: Path, declared: str = "auto") -> LabelFormat:
     return found
 
 
-def write_labels(rows: pa.Table, path: Path, format: str = "auto", *, guard_formulas: bool = True) -> int:
+def write_labels(rows: pa.Table, path: Path, declared: str = "auto", *, guard_formulas: bool = True) -> int:
     """Write ``rows`` to ``path`` and return their number; a reader never sees half a file.
+
+    ``declared``: jsonl, csv or parquet; auto reads it off the name.
 
     CSV: spreadsheets run a cell that begins with ``= + - @``, tab or carriage return as a formula, so
     such *text* cells get a leading apostrophe unless ``guard_formulas`` is off; numbers are left alone,
@@ -58,13 +60,13 @@ def write_labels(rows: pa.Table, path: Path, format: str = "auto", *, guard_form
         "csv": lambda target: _write_csv(rows, target, guard_formulas),
         "parquet": lambda target: pq.write_table(rows, target, compression="zstd"),
     }
-    write = writers[format_of(path, format)]
+    write = writers[format_of(path, declared)]
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         _sync(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error

@@ -33,7 +33,8 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 class RawRow(NamedTuple):
     """A row before it means anything. ``line``: 1-based line in the file where the row begins; in
     Parquet and query results, the row number. ``problem``: why ``values`` is None. ``raw``: the text of
-    the row where there is one."""
+    the row where there is one.
+    """
 
     source: str
     line: int
@@ -51,7 +52,8 @@ def iter_rows(
     required: Sequence[str],
 ) -> Iterator[RawRow]:
     """Yield every row of a source in order. ``required``: columns without which a table with a header
-    is a ``ConfigError`` (a JSONL row that lacks one is that row's own error)."""
+    is a ``ConfigError`` (a JSONL row that lacks one is that row's own error).
+    """
     if query is not None:
         yield from _query_rows(query, folder, required)
         return

@@ -56,8 +56,8 @@ def locate(path: str, declared: str, folder: Path) -> list[Located]:
         pattern = str(Path(path).expanduser())
         if (folder / pattern).is_file():
             found = [str(folder / pattern)]
-        else:  # root_dir: the folder's own name may hold wildcard characters
-            matches = sorted(glob.glob(pattern, root_dir=folder, recursive=True))
+        else:  # root_dir: the folder's own name may hold wildcards; Path.glob refuses absolute patterns
+            matches = sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
             found = [str(folder / match) for match in matches if (folder / match).is_file()]
         names = {file: _shown(file, folder) for file in found}
     if not found:
