@@ -83,17 +83,14 @@ class PrefectApi:
             ) from error
         if answer.is_error:
             raise StackError(
-                f"Prefect at {self.url} refused {method} {path}: "
-                f"{answer.status_code} {answer.text[:300]}"
+                f"Prefect at {self.url} refused {method} {path}: {answer.status_code} {answer.text[:300]}"
             )
         return answer.json() if answer.content else None
 
     # -- what `up` puts into a new server ------------------------------------------------------
     def ensure_pool(self, name: str = POOL) -> None:
         """Create the process work pool unless it is there; its worker fills in the job template."""
-        pools = self.call(
-            "POST", "/work_pools/filter", {"work_pools": {"name": {"any_": [name]}}}
-        )
+        pools = self.call("POST", "/work_pools/filter", {"work_pools": {"name": {"any_": [name]}}})
         if not pools:
             self.call("POST", "/work_pools/", {"name": name, "type": "process"})
 
@@ -130,14 +127,10 @@ class PrefectApi:
             {"work_pools": {"name": {"any_": [pool]}}, "sort": "NAME_ASC"},
         )
         for deployment in found:
-            deployment["flow_name"] = self.call(
-                "GET", f"/flows/{deployment['flow_id']}"
-            )["name"]
+            deployment["flow_name"] = self.call("GET", f"/flows/{deployment['flow_id']}")["name"]
         return sorted(found, key=lambda one: (one["flow_name"], one["name"]))
 
-    def set_schedules(
-        self, active: dict[tuple[str, str], bool], *, pool: str = POOL
-    ) -> None:
+    def set_schedules(self, active: dict[tuple[str, str], bool], *, pool: str = POOL) -> None:
         """Switch schedules by (``flow/deployment``, slug); those not named stay as they are."""
         for deployment in self.deployments(pool):
             name = f"{deployment['flow_name']}/{deployment['name']}"
@@ -181,9 +174,7 @@ class PrefectApi:
     def crash(self, run_id: str, message: str) -> None:
         """Mark a run whose process was stopped as Crashed, so that it does not look alive forever."""
         state = {"type": "CRASHED", "name": "Crashed", "message": message}
-        self.call(
-            "POST", f"/flow_runs/{run_id}/set_state", {"state": state, "force": True}
-        )
+        self.call("POST", f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
 
     def is_worker_online(self, name: str, *, since: float, pool: str = POOL) -> bool:
         """Return whether worker ``name`` sent a heartbeat after ``since`` (seconds of the epoch)."""
@@ -192,18 +183,14 @@ class PrefectApi:
         workers = self.call("POST", f"/work_pools/{pool}/workers/filter", {})
         return any(
             worker["name"] == name
-            and datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp()
-            >= since
+            and datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() >= since
             for worker in workers
         )
 
     def other_workers_online(self, name: str, *, pool: str = POOL) -> bool:
         """Return whether workers besides ``name`` serve the pool."""
         workers = self.call("POST", f"/work_pools/{pool}/workers/filter", {})
-        return any(
-            worker["name"] != name and worker["status"] == "ONLINE"
-            for worker in workers
-        )
+        return any(worker["name"] != name and worker["status"] == "ONLINE" for worker in workers)
 
     def drain(self, *, timeout_s: float = 10.0, quiet_s: float = 2.5) -> bool:
         """Wait until the server has written what it queued; False if ``timeout_s`` was not enough.

@@ -76,18 +76,12 @@ def up(root: Path, options: Options, *, report: Report) -> Started:
     # Errors of the user show here, before a process without a terminal would meet them.
     process = None
     if not is_up(state):
-        if not wait_until(
-            lambda: not _is_supervised(read_json(paths.state)), timeout_s=60.0
-        ):
-            raise StackError(
-                "the stack that is stopping does not end", hint="labelproof down"
-            )
+        if not wait_until(lambda: not _is_supervised(read_json(paths.state)), timeout_s=60.0):
+            raise StackError("the stack that is stopping does not end", hint="labelproof down")
         make_supervisor(root, options)
         process = _start_daemon(paths, options)
     try:
-        return Started(
-            state=_follow(paths, process, report), was_running=process is None
-        )
+        return Started(state=_follow(paths, process, report), was_running=process is None)
     except KeyboardInterrupt:
         if process is not None:
             report("interrupted: stopping what was started")
@@ -98,7 +92,7 @@ def up(root: Path, options: Options, *, report: Report) -> Started:
 def _start_daemon(paths: StackPaths, options: Options) -> subprocess.Popen[bytes]:
     paths.ensure()
     with paths.log("supervisor").open("wb") as log:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - our own command line, no shell
             [
                 sys.executable,
                 "-m",
@@ -124,9 +118,7 @@ def _outer_env(root: Path) -> dict[str, str]:
     return env
 
 
-def _follow(
-    paths: StackPaths, process: subprocess.Popen[bytes] | None, report: Report
-) -> dict[str, Any]:
+def _follow(paths: StackPaths, process: subprocess.Popen[bytes] | None, report: Report) -> dict[str, Any]:
     """Report the daemon's steps until it is ready; the daemon gives up by itself if a service fails."""
     shown = ""
     while True:
@@ -141,10 +133,7 @@ def _follow(
         if ended or (process is None and not is_up(state)):
             error = state.get("error") if mine else None
             raise StackError(
-                str(
-                    error
-                    or f"the supervisor ended:\n{log_tail(paths.log('supervisor'))}"
-                ),
+                str(error or f"the supervisor ended:\n{log_tail(paths.log('supervisor'))}"),
                 hint=None if error else f"the whole log: {paths.log('supervisor')}",
             )
         time.sleep(0.1)
@@ -170,9 +159,7 @@ def down(root: Path, *, report: Report, timeout_s: float = 90.0) -> bool:
                 report(step)
                 shown = step
             if time.monotonic() > deadline:
-                report(
-                    "the supervisor does not end: killing it, its guards stop the services"
-                )
+                report("the supervisor does not end: killing it, its guards stop the services")
                 send([pid], signal.SIGKILL)
                 deadline = float("inf")
             time.sleep(0.1)
@@ -205,18 +192,11 @@ def status(root: Path) -> dict[str, Any]:
     up_now = is_up(state)
     url = str(state.get("api_url") or "")
     healthy = bool(up_now and url and is_healthy(url, timeout_s=2.0))
-    services = [
-        _service_status(paths, entry, up_now=up_now)
-        for entry in state.get("services", [])
-    ]
+    services = [_service_status(paths, entry, up_now=up_now) for entry in state.get("services", [])]
     borrowed = read_json(paths.record("server"))
     answer: dict[str, Any] = {
-        "running": healthy
-        and state.get("phase") == "ready"
-        and all(one["alive"] for one in services),
-        "phase": state.get("phase", "stopped")
-        if up_now or state.get("error")
-        else "stopped",
+        "running": healthy and state.get("phase") == "ready" and all(one["alive"] for one in services),
+        "phase": state.get("phase", "stopped") if up_now or state.get("error") else "stopped",
         "step": state.get("step") if up_now else None,
         "error": state.get("error"),
         "root": str(paths.root),
@@ -239,9 +219,7 @@ def status(root: Path) -> dict[str, Any]:
     return answer
 
 
-def _service_status(
-    paths: StackPaths, entry: dict[str, Any], *, up_now: bool
-) -> dict[str, Any]:
+def _service_status(paths: StackPaths, entry: dict[str, Any], *, up_now: bool) -> dict[str, Any]:
     record = read_json(paths.record(entry["name"]))
     alive = up_now and record.get("marker") == entry["marker"] and is_running(record)
     return {
@@ -249,9 +227,7 @@ def _service_status(
         "alive": alive,
         "ready": alive and bool(entry["ready"]),
         "pid": record.get("pid") if alive else None,
-        "uptime_s": round(time.time() - float(record["started_at"]), 1)
-        if alive
-        else None,
+        "uptime_s": round(time.time() - float(record["started_at"]), 1) if alive else None,
         "restarts": entry["restarts"],
         "url": entry.get("url") if alive else None,
         "log": str(paths.log(entry["name"])),
@@ -274,15 +250,11 @@ def _runs_status(api: PrefectApi) -> dict[str, Any]:
         "schedules": list(schedule_lines(deployments)),
         "last_scheduled_run": _run_line(last, names),
         "next_scheduled_run": _run_line(upcoming, names),
-        "active_runs": len(
-            api.runs(states=["RUNNING", "PENDING", "CANCELLING"], limit=200)
-        ),
+        "active_runs": len(api.runs(states=["RUNNING", "PENDING", "CANCELLING"], limit=200)),
     }
 
 
-def _run_line(
-    runs: list[dict[str, Any]], names: dict[str, str]
-) -> dict[str, Any] | None:
+def _run_line(runs: list[dict[str, Any]], names: dict[str, str]) -> dict[str, Any] | None:
     if not runs:
         return None
     run = runs[0]

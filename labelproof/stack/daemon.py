@@ -26,9 +26,7 @@ def main(argv: list[str]) -> int:
 def _log(step: str) -> None:
     from datetime import datetime
 
-    sys.stdout.write(
-        f"{datetime.now().astimezone().isoformat(timespec='seconds')} {step}\n"
-    )
+    sys.stdout.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {step}\n")
     sys.stdout.flush()
 
 

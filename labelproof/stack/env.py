@@ -52,25 +52,17 @@ def prefect_env(root: Path | str, api_url: str | None) -> dict[str, str]:
     return env
 
 
-def service_env(
-    root: Path | str, api_url: str, extra: Mapping[str, str]
-) -> dict[str, str]:
+def service_env(root: Path | str, api_url: str, extra: Mapping[str, str]) -> dict[str, str]:
     """Return the whole environment of a service process, ``extra`` last.
 
     Byte code is written even if the caller's shell forbids it: Prefect imports twice as fast with it.
     The checkout that runs now is first on PYTHONPATH, so that flows import the same Labelproof.
     """
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if name != "PYTHONDONTWRITEBYTECODE"
-    }
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     env.update(prefect_env(root, api_url))
     checkout = str(Path(__file__).resolve().parents[2])
     others = [part for part in env.get("PYTHONPATH", "").split(os.pathsep) if part]
-    env["PYTHONPATH"] = os.pathsep.join(
-        dict.fromkeys([str(Path(root).resolve()), checkout, *others])
-    )
+    env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(Path(root).resolve()), checkout, *others]))
     env["PYTHONUNBUFFERED"] = "1"
     env.update(extra)
     return env

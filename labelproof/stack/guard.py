@@ -66,7 +66,7 @@ class Guard:
         self.asked = True
 
     def _lock(self, path: str, how: int) -> bool:
-        stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 - held until this process ends
+        stream = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - held until this process ends
         try:
             fcntl.flock(stream, how | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -80,7 +80,7 @@ class Guard:
         if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as stream:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603 - our own command line, no shell
                 self.options.command,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -109,9 +109,7 @@ class Guard:
             os.read(wake_read, 512)
         if sys.stdin.fileno() in readable:
             if os.read(sys.stdin.fileno(), 512):
-                self.linger_s = (
-                    0.0  # the owner says that it has drained the service itself
-                )
+                self.linger_s = 0.0  # the owner says that it has drained the service itself
             else:
                 self.asked = True
         return self.asked
@@ -121,9 +119,7 @@ class Guard:
         if not self.options.clients:
             return
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        while process.poll() is None and not self._lock(
-            self.options.clients, fcntl.LOCK_EX
-        ):
+        while process.poll() is None and not self._lock(self.options.clients, fcntl.LOCK_EX):
             time.sleep(0.2)
         time.sleep(self.linger_s)
 
@@ -144,9 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", required=True)
     parser.add_argument("--lock", help="hold this lock as long as the service runs")
     parser.add_argument("--clients", help="stop only when nobody holds this lock")
-    parser.add_argument(
-        "--grace", type=float, default=15.0, help="seconds from SIGTERM to SIGKILL"
-    )
+    parser.add_argument("--grace", type=float, default=15.0, help="seconds from SIGTERM to SIGKILL")
     parser.add_argument("--sweep-grace", type=float, default=5.0)
     parser.add_argument("--linger", type=float, default=0.0)
     parser.add_argument("--note", action="append", default=[], metavar="KEY=VALUE")

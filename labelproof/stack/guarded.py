@@ -79,7 +79,7 @@ def start_guarded(
         *(*options, "--", *command),
     ]
     with paths.log(f"{name}.guard").open("wb") as errors:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
             argv,
             stdin=subprocess.PIPE,
             stdout=errors,
@@ -88,9 +88,7 @@ def start_guarded(
             env=service_env(paths.root, api_url, {**env, MARKER: marker}),
             start_new_session=True,
         )
-    return Guarded(
-        name=name, marker=marker, process=process, record_path=record, log_path=log
-    )
+    return Guarded(name=name, marker=marker, process=process, record_path=record, log_path=log)
 
 
 def is_running(record: Mapping[str, Any]) -> bool:
@@ -109,11 +107,7 @@ def stop_leftover(record: Mapping[str, Any], *, grace_s: float = 10.0) -> bool:
     if guard_alive:
         send([int(record["guard_pid"])], signal.SIGTERM)
         wait_until(lambda: not is_guarded(record), timeout_s=grace_s + 10.0)
-    found = (
-        stop_marked(str(record["marker"]), grace_s=grace_s)
-        if record.get("marker")
-        else []
-    )
+    found = stop_marked(str(record["marker"]), grace_s=grace_s) if record.get("marker") else []
     return guard_alive or bool(found)
 
 

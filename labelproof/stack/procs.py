@@ -27,12 +27,7 @@ def identity(pid: int) -> str | None:
         return None
     if (_PROC / "self" / "stat").exists():
         return _linux_identity(pid)
-    found = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    found = _ps("-o", "stat=,lstart=", "-p", str(pid)).strip()
     state, _, started = found.partition(" ")
     return None if not started or state.startswith("Z") else started.strip()
 
@@ -60,29 +55,21 @@ def marked(marker: str) -> list[int]:
     needle = f"{MARKER}={marker}"
     own = os.getpid()
     if (_PROC / "self" / "environ").exists():
-        candidates = [
-            int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()
-        ]
-        found = [
-            pid for pid in candidates if pid != own and needle in _environment(pid)
-        ]
+        candidates = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+        found = [pid for pid in candidates if pid != own and needle in _environment(pid)]
     else:
-        listing = subprocess.run(
-            ["ps", "eww", "-axo", "pid=,command="],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
         found = []
-        for line in listing.splitlines():
+        for line in _ps("eww", "-axo", "pid=,command=").splitlines():
             pid_text, _, command = line.strip().partition(" ")
-            if (
-                pid_text.isdigit()
-                and int(pid_text) != own
-                and needle in command.split()
-            ):
+            if pid_text.isdigit() and int(pid_text) != own and needle in command.split():
                 found.append(int(pid_text))
     return sorted(pid for pid in found if identity(pid) is not None)
+
+
+def _ps(*options: str) -> str:
+    """Return what `ps` says, where there is no /proc (macOS)."""
+    argv = ["/bin/ps", *options]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout  # noqa: S603
 
 
 def _environment(pid: int) -> list[str]:
@@ -120,9 +107,7 @@ def stop_marked(marker: str, *, grace_s: float) -> list[int]:
     return first
 
 
-def wait_until(
-    done: Callable[[], bool], *, timeout_s: float, every_s: float = 0.1
-) -> bool:
+def wait_until(done: Callable[[], bool], *, timeout_s: float, every_s: float = 0.1) -> bool:
     """Return whether ``done()`` became true within ``timeout_s``; it is asked at least once."""
     deadline = time.monotonic() + timeout_s
     while not done():

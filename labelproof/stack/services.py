@@ -68,13 +68,11 @@ def prefect_worker(pool: str = POOL) -> Service:
             try:
                 return api.is_worker_online(name, since=ctx.started_at, pool=pool)
             except StackError:
-                return (
-                    False  # the server is just restarting; the time limit still holds
-                )
+                return False  # the server is just restarting; the time limit still holds
 
     return Service(
         name="worker",
-        command=lambda ctx: [
+        command=lambda _: [
             *(sys.executable, "-m", "prefect", "worker", "start"),
             *("--pool", pool, "--type", "process", "--name", name),
             *("--install-policy", "never"),
@@ -85,6 +83,4 @@ def prefect_worker(pool: str = POOL) -> Service:
 
 def worker_name() -> str:
     """Return one stable name per machine: restarts do not leave a trail of dead workers in the UI."""
-    return "labelproof-" + (
-        re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname()) or "local"
-    )
+    return "labelproof-" + (re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname()) or "local")

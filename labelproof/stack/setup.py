@@ -10,14 +10,12 @@ from typing import Any
 
 from labelproof.spec.errors import ConfigError
 from labelproof.stack.api import PrefectApi
-from labelproof.stack.env import HEARTBEAT_S, service_env
+from labelproof.stack.env import HEARTBEAT_S, ROOT_VARIABLE, service_env
 from labelproof.stack.services import Context, worker_name
 from labelproof.stack.supervisor import Supervisor
 
 PREFECT_YAML = "prefect.yaml"
-STOPPED_MESSAGE = (
-    "Stopped by `labelproof down`; what was done is stored, run it again to resume."
-)
+STOPPED_MESSAGE = "Stopped by `labelproof down`; what was done is stored, run it again to resume."
 
 
 def read_deployments(root: Path) -> list[dict[str, Any]]:
@@ -38,9 +36,7 @@ def read_deployments(root: Path) -> list[dict[str, Any]]:
         raise ConfigError(f"not readable as YAML: {error}", path=path) from error
     deployments = value.get("deployments") if isinstance(value, dict) else None
     if not isinstance(deployments, list) or not deployments:
-        raise ConfigError(
-            "expected a list of deployments, found none", path=path, key="deployments"
-        )
+        raise ConfigError("expected a list of deployments, found none", path=path, key="deployments")
     return [one for one in deployments if isinstance(one, dict)]
 
 
@@ -73,13 +69,17 @@ class StackSetup:
     def _deploy(self, context: Context, supervisor: Supervisor) -> None:
         read_deployments(context.root)
         supervisor.tell("deploying prefect.yaml")
+        env = service_env(context.root, context.api_url, {})
+        # Unset, the placeholder in the pull step is stored as it is, and each worker puts in its own
+        # checkout; set, this machine's path would be written into the deployment.
+        del env[ROOT_VARIABLE]
         supervisor.command(
             "deploy",
             [
                 *(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"),
                 *("--prefect-file", PREFECT_YAML),
             ],
-            service_env(context.root, context.api_url, {}),
+            env,
             timeout_s=300.0,
         )
 
@@ -88,10 +88,7 @@ def apply_schedules(
     api: PrefectApi, before: dict[tuple[str, str], bool], wanted: bool | None
 ) -> dict[tuple[str, str], bool]:
     """Switch every schedule on or off, or back to ``before`` (a deploy resets it); returns the result."""
-    target = {
-        key: before.get(key, now) if wanted is None else wanted
-        for key, now in api.schedules().items()
-    }
+    target = {key: before.get(key, now) if wanted is None else wanted for key, now in api.schedules().items()}
     api.set_schedules(target)
     return target
 
@@ -141,9 +138,7 @@ def schedule_lines(deployments: list[dict[str, Any]]) -> Iterator[dict[str, Any]
             yield {
                 "deployment": f"{deployment['flow_name']}/{deployment['name']}",
                 "slug": schedule["slug"],
-                "cron": timing.get("cron")
-                or timing.get("interval")
-                or timing.get("rrule"),
+                "cron": timing.get("cron") or timing.get("interval") or timing.get("rrule"),
                 "timezone": timing.get("timezone"),
                 "active": schedule["active"],
             }

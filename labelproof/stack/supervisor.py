@@ -68,7 +68,6 @@ class Supervisor:
     paths: StackPaths = field(init=False)
     _kept: list[_Kept] = field(init=False)
     _stop: threading.Event = field(init=False, default_factory=threading.Event)
-    _lock: IO[str] | None = field(init=False, default=None)
     _phase: str = field(init=False, default="starting")
     _error: str | None = field(init=False, default=None)
     _step: str = field(init=False, default="")
@@ -89,7 +88,7 @@ class Supervisor:
     def run(self) -> bool:
         """Supervise until asked to stop; False if the stack did not come up (see the state file)."""
         self.paths.ensure()
-        self._take_lock()
+        lock = self._take_lock()
         try:
             self._start_all()
             self._enter("ready", "running")
@@ -104,18 +103,21 @@ class Supervisor:
             raise
         finally:
             self._stop_all()
+            lock.close()
         return self._error is None
 
     # -- starting ------------------------------------------------------------------------------
-    def _take_lock(self) -> None:
-        self._lock = self.paths.supervisor_lock.open("a", encoding="utf-8")
+    def _take_lock(self) -> IO[str]:
+        lock = self.paths.supervisor_lock.open("a", encoding="utf-8")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            lock.close()
             raise ConfigError(
                 f"another stack is running for {self.paths.root}",
                 hint="labelproof status, or labelproof down",
             ) from error
+        return lock
 
     def _start_all(self) -> None:
         for kept in self._kept:
@@ -175,11 +177,7 @@ class Supervisor:
             late = time.monotonic() > deadline
             if code is not None or late:
                 log = self.paths.log(kept.service.name)
-                what = (
-                    "was not ready in time"
-                    if code is None
-                    else f"ended with exit code {code}"
-                )
+                what = "was not ready in time" if code is None else f"ended with exit code {code}"
                 raise StackError(
                     f"{kept.service.name} {what}; the end of its log:\n{log_tail(log)}",
                     hint=f"the whole log: {log}",
@@ -213,9 +211,7 @@ class Supervisor:
                     self._enter("ready", "running")
                 continue
             calm = time.time() - kept.started_at > CALM_S
-            kept.backoff_s = (
-                FIRST_BACKOFF_S if calm else min(kept.backoff_s * 2, LONGEST_BACKOFF_S)
-            )
+            kept.backoff_s = FIRST_BACKOFF_S if calm else min(kept.backoff_s * 2, LONGEST_BACKOFF_S)
             kept.retry_at = now + kept.backoff_s
             kept.guarded.stop(timeout_s=1.0)
             kept.guarded, kept.ready = None, False
@@ -230,12 +226,7 @@ class Supervisor:
         running = [kept for kept in reversed(self._kept) if kept.guarded is not None]
         drained = self.drain is None
         for kept in running:
-            if (
-                kept.service.needs_database
-                and not drained
-                and kept.ready
-                and self.drain is not None
-            ):
+            if kept.service.needs_database and not drained and kept.ready and self.drain is not None:
                 self._enter("stopping", "letting the server write what it queued")
                 try:
                     self.drain(self.context)
@@ -263,9 +254,7 @@ class Supervisor:
                 "ready": kept.ready,
                 "restarts": kept.restarts,
                 "url": kept.service.url(self.context),
-                "pid": kept.guarded.record().get("pid")
-                if kept.guarded is not None
-                else None,
+                "pid": kept.guarded.record().get("pid") if kept.guarded is not None else None,
                 "started_at": kept.started_at or None,
             }
             for kept in self._kept
@@ -290,13 +279,11 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self.request_stop)
 
-    def command(
-        self, name: str, argv: Sequence[str], env: dict[str, str], *, timeout_s: float
-    ) -> None:
+    def command(self, name: str, argv: Sequence[str], env: dict[str, str], *, timeout_s: float) -> None:
         """Run one setup command to its end with its output in ``logs/NAME.log``; StackError if it fails."""
         log = self.paths.log(name)
         with log.open("wb") as stream:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
