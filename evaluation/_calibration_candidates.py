@@ -172,3 +172,29 @@ def choose(results: Sequence[OutOfFold]) -> tuple[int, tuple[Candidate, ...]]:
         if i == best or (r.rival.method != "batch" and mean_gap[i] <= error[i])
     ]
     return near[0], table
+
+
+def reason_in_words(
+    method: str, name: str, n: int, candidates: tuple[Candidate, ...], has_encoder: bool
+) -> str:
+    if method != "auto":
+        return f"Method {method} was asked for; {n} calibration items."
+    if n < SELECT_FROM_N:
+        return (
+            f"Only {n} calibration items: too few to compare methods, so one temperature on top of"
+            " offsets that match the (smoothed) gold class shares."
+        )
+    best = min(candidates, key=lambda c: c.log_loss)
+    mine = next(c for c in candidates if c.name == name)
+    encoder = "" if has_encoder else " No text classifier was given, so fusing was not tried."
+    if best.name == name:
+        return (
+            f"{name} has the lowest out-of-fold log loss ({mine.log_loss:.3f}) of"
+            f" {len(candidates)} candidates on {n} items, and no simpler one comes within one"
+            f" standard error.{encoder}"
+        )
+    return (
+        f"{name} is the simplest of {len(candidates)} candidates whose out-of-fold log loss"
+        f" ({mine.log_loss:.3f}) is within one standard error of the best ({best.name},"
+        f" {best.log_loss:.3f}) on {n} items.{encoder}"
+    )

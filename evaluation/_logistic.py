@@ -50,7 +50,7 @@ class BlockSoftmax:
     def log_probs(self, blocks: FloatArray) -> FloatArray:
         """Class log-probabilities (n, K) of blocks (G, n, K)."""
         logits = self.bias + np.tensordot(self.scale, blocks, axes=1)
-        logits = logits + np.einsum("gnj,gjk->nk", blocks, self.cross)
+        logits = logits + (blocks @ self.cross).sum(axis=0)
         return log_softmax(logits)
 
 
@@ -61,9 +61,8 @@ def fit_block_softmax(
     prior_bias: FloatArray,
     prior_scale: FloatArray,
     cross_penalty: float | None,
-    start: BlockSoftmax | None = None,
 ) -> BlockSoftmax:
-    """The weights with the highest penalised likelihood; convex, so independent of ``start``.
+    """The weights with the highest penalised likelihood (convex: one optimum).
 
     Gaussian priors centred on ``prior_bias`` (K,), ``prior_scale`` (G,) and zero ``cross``;
     penalties count in items. ``cross_penalty`` None leaves ``cross`` at zero (bias and scale only).
@@ -90,15 +89,14 @@ def fit_block_softmax(
         loss += 0.5 * SCALE_PENALTY * float(off_scale @ off_scale)
         parts = [
             residual.sum(axis=0) + BIAS_PENALTY * off_bias,
-            np.einsum("gnk,nk->g", blocks, residual) + SCALE_PENALTY * off_scale,
+            (blocks * residual).sum(axis=(1, 2)) + SCALE_PENALTY * off_scale,
         ]
         if full:
             loss += 0.5 * weight * float((w.cross**2).sum())
-            gradient = np.stack([block.T @ residual for block in blocks]) + weight * w.cross
+            gradient = blocks.transpose(0, 2, 1) @ residual + weight * w.cross
             parts.append(gradient.ravel())
         return loss, np.concatenate(parts)
 
-    first = start or BlockSoftmax(bias=prior_bias, scale=prior_scale, cross=np.zeros((groups, k, k)))
-    theta0 = np.concatenate([first.bias, first.scale, first.cross.ravel() if full else []])
+    theta0 = np.concatenate([prior_bias, prior_scale, np.zeros(groups * k * k if full else 0)])
     found = minimize(objective, theta0, jac=True, method="L-BFGS-B", options={"maxiter": 300, "gtol": 1e-5})
     return unpack(np.asarray(found.x, dtype=np.float64))

@@ -21,6 +21,7 @@ from evaluation._calibration_candidates import (
     choose,
     cross_validate,
     fit_rivals,
+    reason_in_words,
     rivals,
 )
 from evaluation.calibration_report import (
@@ -182,7 +183,7 @@ def fit_calibrator(
         candidates=candidates,
         folds=0 if folds is None else int(folds.max()) + 1,
         top_label=top_label,
-        why=_why(method, chosen.name, n, candidates, encoder is not None),
+        why=reason_in_words(method, chosen.name, n, candidates, encoder is not None),
         seed=seed,
     )
     return FittedCalibrator(
@@ -250,30 +251,6 @@ def _label(probs: FloatArray, names: tuple[str, ...], platt: Platt | None) -> Ca
         codes=codes,
         confidence=top if platt is None else platt.predict(top),
         probs=probs,
-    )
-
-
-def _why(method: str, name: str, n: int, candidates: tuple[Candidate, ...], has_encoder: bool) -> str:
-    if method != "auto":
-        return f"Method {method} was asked for; {n} calibration items."
-    if n < SELECT_FROM_N:
-        return (
-            f"Only {n} calibration items: too few to compare methods, so one temperature on top of"
-            " offsets that match the (smoothed) gold class shares."
-        )
-    best = min(candidates, key=lambda c: c.log_loss)
-    mine = next(c for c in candidates if c.name == name)
-    encoder = "" if has_encoder else " No text classifier was given, so fusing was not tried."
-    if best.name == name:
-        return (
-            f"{name} has the lowest out-of-fold log loss ({mine.log_loss:.3f}) of"
-            f" {len(candidates)} candidates on {n} items, and no simpler one comes within one"
-            f" standard error.{encoder}"
-        )
-    return (
-        f"{name} is the simplest of {len(candidates)} candidates whose out-of-fold log loss"
-        f" ({mine.log_loss:.3f}) is within one standard error of the best ({best.name},"
-        f" {best.log_loss:.3f}) on {n} items.{encoder}"
     )
 
 
