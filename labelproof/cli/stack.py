@@ -70,9 +70,7 @@ def up(
     ] = None,
     worker: Annotated[
         bool,
-        typer.Option(
-            "--worker/--no-worker", help="Also start a worker that executes runs."
-        ),
+        typer.Option("--worker/--no-worker", help="Also start a worker that executes runs."),
     ] = True,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in this terminal until Ctrl-C.")
@@ -99,10 +97,7 @@ def up(
         else:
             word = "already running" if started.was_running else "up"
             _print_status(answer, headline=f"[bold green]{word}[/]")
-            if (
-                not any(one["active"] for one in answer["schedules"])
-                and answer["schedules"]
-            ):
+            if not any(one["active"] for one in answer["schedules"]) and answer["schedules"]:
                 console().print(
                     "  Schedules are off, so nothing is labeled or paid for by itself. "
                     f"To switch them on: [bold]{command_name()} up --schedules[/]"
@@ -137,11 +132,7 @@ def status(*, root: RootOption = None, as_json: JsonOption = False) -> None:
         if as_json:
             emit_json(answer)
         else:
-            good = (
-                "[bold green]up[/]"
-                if answer["running"]
-                else f"[bold yellow]{answer['phase']}[/]"
-            )
+            good = "[bold green]up[/]" if answer["running"] else f"[bold yellow]{answer['phase']}[/]"
             _print_status(answer, headline=good)
             if answer["phase"] in ("stopped", "failed"):
                 console().print(f"  To start it: [bold]{command_name()} up[/]")
@@ -157,25 +148,17 @@ def _print_status(answer: dict[str, Any], *, headline: str) -> None:
     if answer["error"]:
         out.print(f"  [red]{escape(answer['error'])}[/]")
     if answer["temporary_server"]:
-        out.print(
-            f"  a running `labelproof run` has its own server: {answer['temporary_server']}"
-        )
+        out.print(f"  a running `labelproof run` has its own server: {answer['temporary_server']}")
     for one in answer["services"]:
         if one["alive"]:
             health = "ready" if one["ready"] else "starting"
             again = f", restarted {one['restarts']} times" if one["restarts"] else ""
-            out.print(
-                f"  {one['name']:<8} {health}, pid {one['pid']}, {_ago(one['uptime_s'])} up{again}"
-            )
+            out.print(f"  {one['name']:<8} {health}, pid {one['pid']}, {_ago(one['uptime_s'])} up{again}")
         elif answer["phase"] != "stopped":
-            out.print(
-                f"  {one['name']:<8} [red]not running[/], log: {escape(one['log'])}"
-            )
+            out.print(f"  {one['name']:<8} [red]not running[/], log: {escape(one['log'])}")
     for one in answer["schedules"]:
         state = "[green]on[/]" if one["active"] else "off"
-        out.print(
-            f"  schedule {one['deployment']}, {one['slug']}: {one['cron']} {one['timezone']}, {state}"
-        )
+        out.print(f"  schedule {one['deployment']}, {one['slug']}: {one['cron']} {one['timezone']}, {state}")
     for key, title in (
         ("last_scheduled_run", "last run"),
         ("next_scheduled_run", "next run"),
@@ -184,7 +167,8 @@ def _print_status(answer: dict[str, Any], *, headline: str) -> None:
             when = run["started_at"] or run["expected_start"]
             out.print(f"  {title}: {run['deployment']}, {run['state']}, {when[:19]}Z")
     if answer["active_runs"]:
-        out.print(f"  {answer['active_runs']} runs at work")
+        count = answer["active_runs"]
+        out.print(f"  {count} run{'s' if count != 1 else ''} at work")
     if answer["phase"] != "stopped":
         out.print(f"  logs: {escape(answer['logs'])}")
 
