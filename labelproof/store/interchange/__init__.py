@@ -1,5 +1,6 @@
 """Items and gold in, labels out: JSONL, CSV, Parquet, DuckDB queries; local files, http(s), S3."""
 
+from labelproof.store.interchange._duck import extension_problem
 from labelproof.store.interchange.gold import Assign, GoldRow, GoldSet, read_gold
 from labelproof.store.interchange.items import (
     Duplicate,
@@ -20,6 +21,7 @@ __all__ = [
     "ItemBatch",
     "ReadReport",
     "RowError",
+    "extension_problem",
     "format_of",
     "iter_items",
     "read_gold",

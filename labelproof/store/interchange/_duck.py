@@ -59,6 +59,18 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
         ) from error
 
 
+def extension_problem(name: str) -> str | None:
+    """Return why the extension ``name`` cannot be used here, None if it loads."""
+    con = duckdb.connect(":memory:", config=_OFFLINE)
+    try:
+        load_extension(con, name)
+    except ConfigError as error:
+        return error.message
+    finally:
+        con.close()
+    return None
+
+
 @contextmanager
 def connect_for(paths: Sequence[str], *, folders: Sequence[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection that can open ``paths`` (and what is below ``folders``), nothing else."""
