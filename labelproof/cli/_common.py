@@ -74,6 +74,8 @@ def command_name() -> str:
     if shutil.which("labelproof"):
         return "labelproof"
     used = Path(sys.argv[0])
+    if used.name == "__main__.py":
+        return "python -m labelproof"
     try:
         return str(used.resolve().relative_to(Path.cwd()))
     except ValueError:
