@@ -26,6 +26,7 @@ MAX_TOKENS = 256
 _BATCH = 32
 _HASHED = 2**18
 _TFIDF_DIM = 1024
+_WORD = r"(?u)\b\w+\b"
 
 
 class Encoder(Protocol):
@@ -56,8 +57,7 @@ def open_encoder(name: EncoderName, *, threads: int | None = None) -> Encoder:
         raise ConfigError(
             error.message,
             key="encoder",
-            hint="set `encoder: tfidf`, which needs no file, or connect and run "
-            "`labelproof model pull`",
+            hint="set `encoder: tfidf`, which needs no file, or connect and run `labelproof model pull`",
         ) from error
     return MiniLMEncoder(model, tokenizer, threads=threads)
 
@@ -166,14 +166,12 @@ class TfidfEncoder:
         mixed = (column * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)
         place = (mixed % np.uint64(self.dim)).astype(np.int64)
         sign = np.where((mixed >> np.uint64(40)) & np.uint64(1), -1.0, 1.0).astype(np.float32)
-        fold = sparse.csr_matrix(
-            (sign, (np.arange(len(column)), place)), shape=(len(column), self.dim)
-        )
+        fold = sparse.csr_matrix((sign, (np.arange(len(column)), place)), shape=(len(column), self.dim))
         dense: Vectors = np.asarray((features @ fold).todense(), dtype=np.float32)
         return _unit(dense)
 
     def features(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """Return the unfolded float32 sparse features (n, 2**19), rows of length 1; for classifiers."""
+        """Return the unfolded sparse float32 features (n, 2**19), rows of length 1."""
         counts = self._counts(texts)
         counts.data = (1.0 + np.log(counts.data)).astype(np.float32)
         if self._idf is not None:
@@ -186,13 +184,11 @@ class TfidfEncoder:
         from sklearn.feature_extraction.text import HashingVectorizer
 
         if not texts:
-            return sparse.csr_matrix((0, 2 * _HASHED), dtype=np.float32)
+            return sparse.csr_matrix(np.zeros((0, 2 * _HASHED), dtype=np.float32))
         shared = {"n_features": _HASHED, "norm": None, "alternate_sign": False, "dtype": np.float32}
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         chars = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 5), **shared)
-        words = HashingVectorizer(
-            analyzer="word", ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **shared
-        )
+        words = HashingVectorizer(analyzer="word", ngram_range=(1, 2), token_pattern=_WORD, **shared)
         views = [chars.transform(clean), words.transform(clean)]
         return sparse.csr_matrix(sparse.hstack(views, format="csr"))
 

@@ -2,8 +2,8 @@
 
 In a test: ``with scripted_server([rate_limited(1.5), ok("yes")]) as server: ... server.base_url``.
 In its own process: ``python -m tests.scripted_server --port 8123 --latency-ms 50 --log log.jsonl``.
-The log has one JSON line per request and one per answer fully sent, so that a test that kills its
-client can count which prompts were paid how often.
+The log has one JSON line per request and one per answer, written before the answer leaves: a test
+that kills its client finds in it every call that was paid, and how often.
 """
 
 from __future__ import annotations
@@ -209,13 +209,11 @@ class ScriptedServer:
             if transport is not None:
                 transport.close()
             return stream
-        response = web.Response(status=reply.status, body=body, headers=headers)
-        await response.prepare(request)
-        await response.write_eof()
+        # Counted before the bytes leave: whatever the client has received is in the log.
         if reply.status == 200:
             self.answered[seen.prompt] += 1
         self._write_log("answer", seen, status=reply.status)
-        return response
+        return web.Response(status=reply.status, body=body, headers=headers)
 
     def _write_log(self, event: str, seen: Seen, **more: Any) -> None:
         if self._log is None:
@@ -285,9 +283,7 @@ def _completion(seen: Seen, reply: Reply) -> bytes:
 
 def _token(token: Mapping[str, float]) -> JsonDict:
     ranked = sorted(token.items(), key=lambda pair: -pair[1])
-    top = [
-        {"token": text, "logprob": value, "bytes": list(text.encode())} for text, value in ranked
-    ]
+    top = [{"token": text, "logprob": value, "bytes": list(text.encode())} for text, value in ranked]
     return {**top[0], "top_logprobs": top}
 
 

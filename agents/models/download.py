@@ -36,7 +36,10 @@ class SourceError(LabelproofError):
 class Source(Protocol):
     """Somewhere an artifact's bytes can come from."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """Name for messages."""
+        ...
 
     def fetch(self, partial: Path, artifact: Artifact, progress: Progress) -> None:
         """Bring ``partial`` to the artifact's full size, keeping what it already holds.

@@ -58,7 +58,7 @@ class Engine:
         self._server: Any = None
 
     async def run(self, body: dict[str, Any], on_chunk: Callable[[dict[str, Any]], bool]) -> None:
-        """Answer ``body``; ``on_chunk`` gets each piece in the pool's thread, True ends it early."""
+        """Answer ``body``; ``on_chunk`` gets each piece, in the pool's thread; True ends it."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._pool, self._call, body, on_chunk)
 
@@ -75,7 +75,7 @@ class Engine:
 
 
 def engine(path: Path, *, n_ctx: int = N_CTX, slots: int = 1, threads: int | None = None) -> Engine:
-    """Return this process's engine for a GGUF file. ``threads`` defaults to the cores we may use."""
+    """Return this process's engine for a GGUF file; ``threads`` defaults to all usable cores."""
     count = threads or usable_cores()
     key = (path.resolve(), n_ctx, slots, count)
     with _engines_lock:

@@ -36,9 +36,7 @@ def from_status(
     message, codes = _explain(body)
     text = f"{where} answered {status}: {clean(message)[:_MAX_MESSAGE_CHARS]}"
     if status == 402 or codes & _QUOTA:
-        return ProviderDown(
-            text, kind="quota", status=status, hint="raise the quota, then resume the run"
-        )
+        return ProviderDown(text, kind="quota", status=status, hint="raise the quota, then resume the run")
     if status in _TRANSIENT or status >= 500:
         wait = retry_after_s(headers, time.time()) if status in (429, 503) else None
         return TransientProviderError(text, status=status, retry_after_s=wait)
@@ -56,9 +54,7 @@ def from_status(
     return TerminalProviderError(text, status=status)
 
 
-def from_error_body(
-    error: Any, *, where: str, clean: Callable[[str], str], key_env: str
-) -> ProviderError:
+def from_error_body(error: Any, *, where: str, clean: Callable[[str], str], key_env: str) -> ProviderError:
     """Return the error for a 200 answer whose body is an error object, as some gateways send."""
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 502
@@ -80,9 +76,7 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     if told:
         wait = _number(told)
         return _bounded(_until(told, now) if wait is None else wait)
-    waits = [
-        _bounded(wait) for name in _RESETS if (wait := _reset(headers.get(name), now)) is not None
-    ]
+    waits = [_bounded(wait) for name in _RESETS if (wait := _reset(headers.get(name), now)) is not None]
     # Only the exhausted bucket matters, but headers do not say which: the longer wait is safe.
     return max(waits, default=None, key=lambda value: value or 0.0)
 

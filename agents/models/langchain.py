@@ -81,7 +81,7 @@ class LangChainChat:
             answer = await runnable.ainvoke(turns)
         except (ConfigError, ProviderError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each SDK has its own tree; all are translated
             truncated = _cut_by_length(error)
             if truncated is None:
                 # Never chained: SDK errors carry the request's headers, key included.
@@ -126,7 +126,7 @@ class LangChainChat:
             ) from error
         except ProviderError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - constructors of any SDK; its reason is shown
             reason = scrub(f"{type(error).__name__}: {error}", self._secrets)
             raise ConfigError(
                 f"model {spec.model!r} cannot be opened: {reason}",

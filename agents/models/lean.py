@@ -161,9 +161,7 @@ class LeanChat:
             tokens_in = usage.get("prompt_tokens") or 0
             tokens_out = usage.get("completion_tokens") or 0
             tokens_cached = details.get("cached_tokens") or 0
-            kept = (
-                parse_logprobs(logprobs["content"]) if logprobs and logprobs.get("content") else ()
-            )
+            kept = parse_logprobs(logprobs["content"]) if logprobs and logprobs.get("content") else ()
         except (KeyError, IndexError, TypeError, AttributeError):
             error = data.get("error") if isinstance(data, dict) else None
             if error:
@@ -217,9 +215,7 @@ def parse_logprobs(tokens: list[dict[str, Any]]) -> tuple[TokenLogprobs, ...]:
         top = token.get("top_logprobs") or ()
         # Sorted by falling probability: reversed, so that the first one wins.
         alternatives: dict[str, float] = {
-            entry["token"]: float(entry["logprob"])
-            for entry in reversed(top)
-            if entry["logprob"] is not None
+            entry["token"]: float(entry["logprob"]) for entry in reversed(top) if entry["logprob"] is not None
         }
         if token["token"] not in alternatives and token.get("logprob") is not None:
             alternatives[token["token"]] = float(token["logprob"])

@@ -20,7 +20,7 @@ from labelproof.spec.strategy import ModelSpec
 _MTOK = 1_000_000.0
 _SNAPSHOT = re.compile(r"(-\d{4}-\d{2}-\d{2}|-\d{8}|-latest)$")
 _TURN_TOKENS = 4  # role and separators of one chat turn in the common chat formats
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
+_LOOPBACK = frozenset({"localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ MASK = "***"
 # Keys of the common providers, bearer headers, and credentials inside URLs.
 _PATTERNS = (
     re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=*-]{6,}"),
-    re.compile(r"\b(?:sk|pk|rk|gsk|xai|key|hf|AIza)[-_][A-Za-z0-9_*.-]{8,}"),
+    re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][A-Za-z0-9_*.-]{8,}"),
     re.compile(r"\bAIza[A-Za-z0-9_-]{10,}"),
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
 )

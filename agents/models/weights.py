@@ -89,7 +89,7 @@ def needed_by(spec: ModelSpec) -> Artifact | None:
 
 
 def pull(artifact: Artifact, *, console: Console | None = None) -> Path:
-    """Return the artifact's path, fetching it with a progress bar on ``console`` (None: quietly)."""
+    """Return the artifact's path, fetching it with a progress bar on ``console`` (None: none)."""
     if console is None:
         return ensure(artifact)
     from rich.progress import (

@@ -31,9 +31,7 @@ def pull(names: Names = None, as_json: AsJson = False) -> None:
         for entry in _chosen(names):
             was_here = installed(entry.artifact) is not None
             path = fetch(entry.artifact, console=None if as_json else console(stderr=True))
-            results.append(
-                {"name": entry.artifact.name, "path": str(path), "fetched": not was_here}
-            )
+            results.append({"name": entry.artifact.name, "path": str(path), "fetched": not was_here})
         if as_json:
             emit_json({"models": results})
             return
@@ -107,9 +105,9 @@ def _chosen(names: list[str] | None) -> list[Known]:
 
 
 def _print_table(rows: list[dict[str, Any]], folder: str) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "what", "size", "license", "here", box=None, pad_edge=False)
+    table = Table(Column("name", no_wrap=True), "what", "size", "license", "here", box=None, pad_edge=False)
     for row in rows:
         here = "yes" if row["path"] else "no"
         size = f"{row['size_bytes'] / 1e6:,.0f} MB"

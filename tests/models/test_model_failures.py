@@ -35,9 +35,7 @@ NOW = 1_700_000_000.0
         ({}, None),
     ],
 )
-def test_wait_is_read_from_any_common_header(
-    headers: dict[str, str], expected: float | None
-) -> None:
+def test_wait_is_read_from_any_common_header(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after_s(headers, NOW) == pytest.approx(expected, abs=1e-6)
 
 

@@ -44,9 +44,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
-def ask(
-    server: ScriptedServer, request: ChatRequest | None = None, timeout_s: float = 10
-) -> ChatResult:
+def ask(server: ScriptedServer, request: ChatRequest | None = None, timeout_s: float = 10) -> ChatResult:
     spec = ModelSpec(
         provider="langchain",
         model="openai:gpt-4o-mini",

@@ -91,9 +91,7 @@ def test_request_reaches_the_wire_as_openai_expects() -> None:
         top_logprobs=3,
     )
     with scripted_server() as server:
-        result = ask(
-            server, request, env={"OPENAI_API_KEY": KEY}, params={"seed": None, "user": "u"}
-        )
+        result = ask(server, request, env={"OPENAI_API_KEY": KEY}, params={"seed": None, "user": "u"})
         seen = server.requests[0]
     assert orjson.loads(result.text)["label"] in ("safe", "threat")
     assert seen.headers["Authorization"] == f"Bearer {KEY}"
@@ -194,9 +192,7 @@ def test_flagged_content_is_the_items_problem() -> None:
 
 
 def test_refusal_text_is_kept_with_its_own_finish_reason() -> None:
-    body = {
-        "choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}]
-    }
+    body = {"choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}]}
     with scripted_server([Reply(body=orjson.dumps(body))]) as server:
         result = ask(server)
     assert (result.text, result.finish_reason) == ("I cannot", "refusal")
@@ -238,9 +234,7 @@ def test_missing_key_is_a_config_error_except_on_this_machine() -> None:
 
 def test_base_url_must_be_http() -> None:
     with pytest.raises(ConfigError, match="base_url"):
-        LeanChat(
-            ModelSpec(provider="openai_compatible", model="m", base_url="localhost:80"), env={}
-        )
+        LeanChat(ModelSpec(provider="openai_compatible", model="m", base_url="localhost:80"), env={})
 
 
 def test_redirects_are_not_followed() -> None:

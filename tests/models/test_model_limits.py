@@ -136,9 +136,7 @@ def test_refused_key_stops_everybody_at_once() -> None:
     governed = GovernedModel(model, gov)
 
     async def many() -> list[Any]:
-        return await asyncio.gather(
-            *(governed.chat(REQUEST) for _ in range(20)), return_exceptions=True
-        )
+        return await asyncio.gather(*(governed.chat(REQUEST) for _ in range(20)), return_exceptions=True)
 
     ends = run(many())
     assert all(isinstance(end, ProviderDown) for end in ends)
@@ -153,9 +151,7 @@ def test_dead_provider_stops_the_run_instead_of_failing_every_item() -> None:
     governed = GovernedModel(model, gov, max_attempts=20)
 
     async def many() -> list[Any]:
-        return await asyncio.gather(
-            *(governed.chat(REQUEST) for _ in range(30)), return_exceptions=True
-        )
+        return await asyncio.gather(*(governed.chat(REQUEST) for _ in range(30)), return_exceptions=True)
 
     ends = run(many())
     assert {type(end) for end in ends} == {ProviderDown}
@@ -269,9 +265,7 @@ def test_budget_is_never_passed_and_waits_for_calls_in_flight() -> None:
     governed = GovernedModel(model, governor(clock), budget, price=PRICE)
 
     async def many() -> list[Any]:
-        return await asyncio.gather(
-            *(governed.chat(REQUEST) for _ in range(300)), return_exceptions=True
-        )
+        return await asyncio.gather(*(governed.chat(REQUEST) for _ in range(300)), return_exceptions=True)
 
     ends = run(many())
     done = [end for end in ends if isinstance(end, ChatResult)]
