@@ -31,6 +31,7 @@ class Row(NamedTuple):
 
 
 COMMANDS: tuple[Row, ...] = (
+    Row("demo", "labelproof.cli.run", "demo", "Run the main job on the bundled project", "Run"),
     Row("plan", "labelproof.cli.run", "plan", "Say what a run would do and cost, and spend nothing", "Run"),
     Row(
         "run",

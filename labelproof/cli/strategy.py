@@ -106,6 +106,7 @@ def _from_project(project: str, strategy: str | None) -> tuple[dict[str, Any], s
 
 def _either(project: str, name: str, store: str | None) -> tuple[dict[str, Any], str]:
     """Return snapshot and fingerprint of a strategy of the project, of a file, or of the store."""
+    from labelproof.spec.errors import ConfigError
     from labelproof.spec.hashing import PREFIX
     from labelproof.spec.project import find_project
 
@@ -115,6 +116,11 @@ def _either(project: str, name: str, store: str | None) -> tuple[dict[str, Any],
     stored = _stored(folder.name, name.removeprefix(PREFIX), name, store)
     if stored is not None:
         return stored
+    if name.startswith(PREFIX):
+        raise ConfigError(
+            f"the store holds no strategy of project {folder.name!r} whose fingerprint begins with {name!r}",
+            hint="labelproof sql 'SELECT DISTINCT strategy, strategy_fp FROM strategies' lists them",
+        )
     folder.strategy(name)  # raises, and lists the strategies there are
     return _from_project(project, name)
 
