@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from labelproof.spec.errors import StoreError
 from labelproof.store.engine import Cursor, Engine, StoreBusy
+from labelproof.store.location import masked
 from labelproof.store.outbox import DamagedSegment, Outbox, Segment
 from labelproof.store.schema import ARROW_TYPES
 
@@ -54,6 +56,11 @@ def drain_once(
         )
     except StoreBusy:
         return DrainReport(drained=0, left=len(waiting))
+    except duckdb.Error as error:
+        raise StoreError(
+            f"{len(waiting)} waiting batches could not be drained: {masked(str(error))}",
+            hint="they stay in the outbox; check disk space and the store's schema version",
+        ) from error
     outbox.remove(drained)
     return DrainReport(drained=len(drained), left=len(outbox.waiting()))
 

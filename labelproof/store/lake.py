@@ -26,7 +26,7 @@ from labelproof.store.engine import (
     in_transaction,
     quoted,
 )
-from labelproof.store.location import Location
+from labelproof.store.location import Location, masked
 
 _CONFLICT_TRIES = 12
 _PASSING = (
@@ -122,7 +122,7 @@ class LakeEngine:
                     self.close()
             time.sleep(min(2.0, 0.02 * 2**attempt) * random.uniform(0.5, 1.5))
         raise StoreBusy(
-            f"{self._location.shown} refused {_CONFLICT_TRIES} attempts: {problem}",
+            f"{self._location.shown} refused {_CONFLICT_TRIES} attempts: {masked(str(problem))}",
             hint="waiting rows stay in the outbox; look at the catalog database",
         ) from problem
 
@@ -162,7 +162,7 @@ class LakeEngine:
 
     def _cannot_open(self, error: Exception) -> StoreError:
         return StoreError(
-            f"{self._location.shown} cannot be opened: {error}",
+            f"{self._location.shown} cannot be opened: {masked(str(error))}",
             hint="check that the catalog database is running and the data path is reachable",
         )
 

@@ -40,8 +40,7 @@ class Location:
     def shown(self) -> str:
         """The address for messages; passwords are masked."""
         shown = self.target if self.kind == "duckdb" else f"ducklake:{self.target}"
-        shown = re.sub(r"(password\s*=\s*)('[^']*'|[^\s'&?]+)", r"\1***", shown, flags=re.IGNORECASE)
-        return re.sub(r"(://[^:/@\s]+:)[^@\s]+@", r"\1***@", shown)
+        return masked(shown)
 
     @property
     def catalog(self) -> Literal["file", "sqlite", "postgres"]:
@@ -49,6 +48,12 @@ class Location:
         if self.kind == "duckdb":
             return "file"
         return "postgres" if self.target.startswith("postgres:") else "sqlite"
+
+
+def masked(text: str) -> str:
+    """Return ``text`` without the passwords of connection strings in it."""
+    text = re.sub(r"(password\s*=\s*)('[^']*'|[^\s'\"&?]+)", r"\1***", text, flags=re.IGNORECASE)
+    return re.sub(r"(://[^:/@\s]+:)[^@\s]+@", r"\1***@", text)
 
 
 def default_store() -> str:

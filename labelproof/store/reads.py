@@ -14,6 +14,7 @@ from labelproof.store._columns import rows_of
 from labelproof.store.drain import Loaded, known_batches, load_waiting
 from labelproof.store.engine import Cursor, Engine
 from labelproof.store.journal import Identity, identity, journal_paths, read_journal
+from labelproof.store.location import masked
 from labelproof.store.outbox import Outbox
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -80,7 +81,7 @@ class Reader:
         try:
             return self._engine.read(work)
         except duckdb.Error as error:
-            raise StoreError(f"the query failed: {error}", hint=_hint(error)) from error
+            raise StoreError(f"the query failed: {masked(str(error))}", hint=_hint(error)) from error
 
     def steps_for(
         self, item_ids: Sequence[str], spec_fps: Sequence[str], repeat_idx: int
@@ -115,7 +116,7 @@ class Reader:
             if identity(row) not in seen:
                 seen.add(identity(row))
                 rows.append({name: row.get(name) for name in table.column_names})
-        rows.sort(key=lambda row: (row["item_id"], row["step_key"] or "", row["call_idx"] or 0))
+        rows.sort(key=_call_order)
         return rows
 
     def calls_stored_for(self, item_ids: Sequence[str]) -> set[Identity]:
@@ -145,6 +146,10 @@ def _shadow_tables(cursor: Cursor, waiting: Sequence[Loaded]) -> None:
             f'CREATE TEMP VIEW "{name}" AS SELECT * FROM trace."{name}" '
             f"UNION ALL BY NAME SELECT * FROM waiting_{name}"
         )
+
+
+def _call_order(row: Mapping[str, Any]) -> tuple[str, str, int, str]:
+    return row["item_id"], row["step_key"] or "", row["call_idx"] or 0, row["call_key"] or ""
 
 
 def _hint(error: duckdb.Error) -> str:

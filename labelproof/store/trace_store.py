@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,7 +63,7 @@ class TraceStore:
         self._engine = engine
         self._outbox = outbox
         self._reader = Reader(engine, outbox)
-        self._journals: weakref.WeakSet[CallJournal] = weakref.WeakSet()
+        self._journals: dict[str, CallJournal] = {}
         self._seen_texts: OrderedDict[str, None] = OrderedDict()
         self._secrets: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -82,7 +81,7 @@ class TraceStore:
 
     def close(self) -> None:
         """Let go of files and connections. Waiting rows stay durable in the outbox."""
-        for journal in list(self._journals):
+        for journal in list(self._journals.values()):
             journal.close()
         self._engine.close()
 
@@ -115,7 +114,7 @@ class TraceStore:
         self._remember_texts(new_texts)
         if self._journals and "calls" in built:
             calls = set(identities(tables["calls"], built["calls"].num_rows))
-            for journal in list(self._journals):
+            for journal in list(self._journals.values()):
                 journal.acknowledge(calls)
         return batch_id
 
@@ -138,10 +137,9 @@ class TraceStore:
                 self._seen_texts.popitem(last=False)
 
     def journal(self, run_id: str) -> CallJournal:
-        """Return a new call journal of this process for a run."""
-        journal = CallJournal(self._outbox.folder, run_id)
-        self._journals.add(journal)
-        return journal
+        """Return this store's call journal of a run, always the same one."""
+        with self._lock:
+            return self._journals.setdefault(run_id, CallJournal(self._outbox.folder, run_id))
 
     # --- draining ------------------------------------------------------------------------------
 

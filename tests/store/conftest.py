@@ -1,0 +1,16 @@
+"""A store in a fresh folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labelproof.store import TraceStore, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[TraceStore]:
+    with open_store(tmp_path / "store") as opened:
+        yield opened
