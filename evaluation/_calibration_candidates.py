@@ -16,7 +16,7 @@ from evaluation.stacking import Fused, MultinomialLogistic
 from labelproof.spec.errors import BugError
 
 SELECT_FROM_N = 20
-CROSS_PENALTIES = (None, 300.0, 30.0, 3.0)
+CROSS_PENALTIES = (None, 100.0, 10.0)
 _MAX_BATCH = 2000
 
 

@@ -98,5 +98,5 @@ def fit_block_softmax(
         return loss, np.concatenate(parts)
 
     theta0 = np.concatenate([prior_bias, prior_scale, np.zeros(groups * k * k if full else 0)])
-    found = minimize(objective, theta0, jac=True, method="L-BFGS-B", options={"maxiter": 300, "gtol": 1e-5})
+    found = minimize(objective, theta0, jac=True, method="L-BFGS-B", options={"maxiter": 300, "gtol": 1e-3})
     return unpack(np.asarray(found.x, dtype=np.float64))

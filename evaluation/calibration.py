@@ -24,6 +24,7 @@ from evaluation._calibration_candidates import (
     reason_in_words,
     rivals,
 )
+from evaluation._threads import one_blas_thread
 from evaluation.calibration_report import (
     CalibrationReport,
     Candidate,
@@ -114,6 +115,7 @@ class FittedCalibrator:
         )
 
 
+@one_blas_thread
 def fit_calibrator(
     log_probs: npt.ArrayLike,
     labels: Sequence[str],
@@ -154,7 +156,7 @@ def fit_calibrator(
     if n == 0:
         return _without_gold(names, batch, prior)
 
-    folds = stratified_folds(codes, min(n, 10 if n < 200 else 5), seed=seed) if n >= 5 else None
+    folds = stratified_folds(codes, min(n, 10 if n < 50 else 5), seed=seed) if n >= 5 else None
     tried = rivals(evidence, method)
     results = [] if folds is None else cross_validate(evidence, tried, folds)
     candidates: tuple[Candidate, ...] = ()

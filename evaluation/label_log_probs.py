@@ -12,12 +12,12 @@ from evaluation._arrays import FloatArray
 from evaluation._logistic import log_softmax
 from labelproof.spec.errors import ConfigError
 
-LOG_FLOOR = math.log(1e-8)
+LOG_FLOOR = math.log(1e-12)
 _UNSEEN_AT_MOST = -10.0
 
 
 def normalised(log_probs: npt.ArrayLike, k: int, name: str = "log_probs") -> FloatArray:
-    """Log-probabilities (n, k) that sum to 1 over the labels, none below 1e-8 (before re-summing).
+    """Log-probabilities (n, k) that sum to 1 over the labels, none below 1e-12 (before re-summing).
 
     -inf marks a label the server did not return: it gets one nat less than the least likely
     returned one, at most e^-10 (a top-k list leaves out only what is rarer than its tail). A row

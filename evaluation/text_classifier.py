@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from evaluation._arrays import FloatArray, IntArray, check_classes, class_codes, same_length
 from evaluation._logistic import log_loss, log_softmax
+from evaluation._threads import one_blas_thread
 from evaluation.folds import stratified_folds
 from labelproof.spec.errors import ConfigError
 
@@ -65,6 +66,7 @@ class TextClassifier:
         )
 
 
+@one_blas_thread
 def fit_text_classifier(
     embeddings: npt.ArrayLike,
     labels: Sequence[str],
@@ -91,6 +93,7 @@ class CrossFitted:
     log_probs_oof: FloatArray
 
 
+@one_blas_thread
 def cross_fit_text_classifier(
     embeddings: npt.ArrayLike,
     labels: Sequence[str],
