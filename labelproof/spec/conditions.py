@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ SIGNALS = {
     "n_chars": "length of the normalized text, in characters",
     "failed": "true when no label could be read from the model's answers",
 }
+_MAX_CHARS = 500
 _UNKNOWN_IS_ZERO = frozenset(("confidence", "margin", "agreement", "n_chars"))
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
@@ -53,11 +55,16 @@ class Condition:
 @lru_cache(maxsize=256)
 def parse_condition(source: str) -> Condition:
     """Return the condition of ``source``; ``ValueError`` says what is not understood."""
+    if len(source) > _MAX_CHARS:
+        raise ValueError(f"a condition has at most {_MAX_CHARS} characters; found {len(source)}")
     try:
-        body = ast.parse(source.strip(), mode="eval").body
-    except SyntaxError as error:
+        with warnings.catch_warnings():  # Python warns of odd spellings; ours are checked below
+            warnings.simplefilter("ignore")
+            body = ast.parse(source.strip(), mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        why = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ValueError(
-            f"cannot read condition {source!r}: {error.msg}; expected e.g. confidence < 0.7"
+            f"cannot read condition {source!r}: {why}; expected e.g. confidence < 0.7"
         ) from error
     names = frozenset(node.id for node in ast.walk(body) if isinstance(node, ast.Name))
     unknown = names - SIGNALS.keys()

@@ -16,7 +16,13 @@ import orjson
 from labelproof.spec.errors import BugError, ConfigError
 
 PREFIX = "b2:"
-_JSON = orjson.OPT_SORT_KEYS
+# orjson would write dates, dataclasses and subclasses too; two types could then share one hash.
+_JSON = (
+    orjson.OPT_SORT_KEYS
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+)
 _TEXT = b"lp.text"
 _VALUE = b"lp.json"
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal
+from unicodedata import category
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Severity = Literal["low", "medium", "high", "critical"]
 EMPTY_SET = "none"
+_BREAKS = frozenset(("Cc", "Zl", "Zp", "Cs"))
+"""Unicode categories of control characters, line and paragraph breaks, halves of characters."""
 
 
 class LabelClass(BaseModel):
@@ -33,7 +36,8 @@ class LabelClass(BaseModel):
     @field_validator("name")
     @classmethod
     def _plain(cls, name: str) -> str:
-        if any(mark in name for mark in "+/\n") or name != name.strip():
+        is_broken = any(mark in "+/" or category(mark) in _BREAKS for mark in name)
+        if is_broken or name != name.strip():
             raise ValueError("a label name may not hold '+', '/', line breaks or outer spaces")
         return name
 
@@ -104,6 +108,8 @@ class LabelSchema(BaseModel):
             return self._leaf(value)
         if isinstance(value, str):
             value = [] if value in ("", EMPTY_SET) else value.split("+")
+        if not isinstance(value, Iterable):
+            raise ValueError(f"expected a list of names from {list(self.leaves)}, found {value!r}")  # noqa: TRY004
         chosen = {self._leaf(name) for name in value}
         return "+".join(name for name in sorted(chosen)) if chosen else EMPTY_SET
 

@@ -174,7 +174,7 @@ class CalibrateStep(_Step):
     """Turn raw signals into labels and probabilities of being right, fitted on the calibration split."""
 
     kind: Literal["calibrate"]
-    method: Literal["auto", "none", "batch", "temperature", "platt", "multinomial", "fused"] = "auto"
+    method: Literal["auto", "none", "batch", "temperature", "multinomial", "fused"] = "auto"
     encoder: EncoderName = "minilm"
     """Local text encoder whose class scores may be fused in; none: model signals only."""
     seed: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -25,6 +26,10 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, An
     seen: dict[Hashable, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a list or mapping cannot be a key: {key!r}", key_node.start_mark
+            )
         if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"key {key!r} appears twice", key_node.start_mark
@@ -48,6 +53,19 @@ def load_yaml(path: Path, model: type[M], *, what: str) -> M:
         raise ConfigError(f"no such {what} file", path=path) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"expected UTF-8 text: {error.reason}", path=path) from error
+    except OSError as error:
+        raise ConfigError(f"cannot read: {error.strerror}", path=path) from error
+    root, data = _parse(text, path)
+    if not isinstance(data, dict):
+        raise ConfigError(f"expected a mapping of keys, found {type(data).__name__}", path=path)
+    try:
+        return model.model_validate(data, context={"folder": path.parent})
+    except ValidationError as error:
+        raise _config_error(error, path, root, model, what) from error
+
+
+def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
+    """Return the node tree, which knows lines, and the data of a YAML text."""
     try:
         loader = _StrictLoader(text)
         try:
@@ -60,12 +78,14 @@ def load_yaml(path: Path, model: type[M], *, what: str) -> M:
         raise ConfigError(
             f"not valid YAML: {error.problem}", path=path, line=mark.line + 1 if mark else None
         ) from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"expected a mapping of keys, found {type(data).__name__}", path=path)
-    try:
-        return model.model_validate(data, context={"folder": path.parent})
-    except ValidationError as error:
-        raise _config_error(error, path, root, model, what) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"not valid YAML: character {error.character!r} is not allowed", path=path, line=line
+        ) from error
+    except RecursionError as error:
+        raise ConfigError("not valid YAML: nested too deeply", path=path) from error
+    return root, data
 
 
 def _config_error(
@@ -118,10 +138,27 @@ def _say(detail: ErrorDetails, model: type[BaseModel], keys: list[int | str]) ->
             return f"unknown key{meant} Expected one of: {', '.join(known)}" if known else "unknown key"
         case "missing":
             return "required, but not there"
+        case "literal_error":
+            return f"{detail['msg']}; found {shown}{_meant(found, detail['ctx']['expected'])}"
+        case "union_tag_invalid":
+            context = detail["ctx"]
+            return (
+                f"unknown {context['discriminator'].strip(chr(39))} {context['tag']!r}"
+                f"{_meant(context['tag'], context['expected_tags'])} Expected one of: {context['expected_tags']}"
+            )
+        case "union_tag_not_found":
+            return f"{detail['ctx']['discriminator'].strip(chr(39))} is required, but not there; found {shown}"
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:
             return f"{detail['msg']}; found {shown}"
+
+
+def _meant(found: Any, expected: str) -> str:
+    """Return the choice that ``found`` comes close to; pydantic lists choices as ``'a', 'b' or 'c'``."""
+    choices = re.findall(r"'([^']*)'", expected)
+    close = difflib.get_close_matches(str(found), choices, n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> set[str]:

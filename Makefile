@@ -1,0 +1,52 @@
+# `make demo` and `make test` are all a newcomer needs: each creates the locked environment first.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+UV_VERSION := 0.13.9
+# uv from PATH, else a private copy in .cache/uv-tool made with the system's Python.
+UV := $(shell command -v uv 2>/dev/null || echo .cache/uv-tool/bin/uv)
+RUN := .venv/bin/
+STAMP := .venv/.synced
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test check lint types contracts e2e up down docs bench clean
+help:  ## Show this help
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.cache/uv-tool/bin/uv:
+	@python3 -m venv .cache/uv-tool || { echo "Python's venv module is missing: apt-get install python3-venv, then try again" >&2; exit 2; }
+	@.cache/uv-tool/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(STAMP): pyproject.toml uv.lock $(if $(findstring .cache,$(UV)),$(UV))
+	@echo "Creating the locked environment in .venv"
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+demo: $(STAMP)  ## Label the bundled project with the embedded model and show the result
+	@$(RUN)labelproof demo
+
+test: $(STAMP)  ## Run the tests
+	@$(RUN)python -m pytest -n 2 --dist worksteal
+
+stack-test: $(STAMP)  ## Run the tests that start a real Prefect server
+	@$(RUN)python -m pytest -m stack -p no:randomly
+
+e2e: $(STAMP)  ## Run the end-to-end tests with the embedded model
+	@LABELPROOF_E2E=1 $(RUN)python -m pytest -m e2e -p no:randomly
+
+lint: $(STAMP)  ## Check style
+	@$(RUN)ruff check --quiet . && $(RUN)ruff format --quiet --check .
+
+types: $(STAMP)  ## Check types
+	@$(RUN)mypy
+
+contracts: $(STAMP)  ## Check that rooms import one way
+	@$(RUN)lint-imports --no-cache | tail -n 20
+
+check: lint types contracts test stack-test  ## All checks, as CI runs them
+
+clean:  ## Remove the environment and caches
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache

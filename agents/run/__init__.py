@@ -1,0 +1,1 @@
+"""Running a strategy over items: the engine, what it records, and the session around both."""

@@ -1,0 +1,94 @@
+"""From a session to its summary: fit, all batches with a few in flight, a clean end whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from agents.models import ProviderDown
+from agents.run.session import LabelSession
+from labelproof.spec.errors import BudgetError
+
+Fit = Callable[[str], Awaitable[Any]]
+Batch = Callable[[str, int], Awaitable[Mapping[str, int]]]
+IN_FLIGHT = 2
+"""Batches under way at once: the next fills the calls' places while the last one's tail drains."""
+
+
+async def drive(
+    session: LabelSession,
+    *,
+    fit: Fit | None = None,
+    label_batch: Batch | None = None,
+    hand_over: Callable[[], bool] | None = None,
+    in_flight: int = IN_FLIGHT,
+) -> dict[str, Any] | None:
+    """Run a session to its end and return its summary.
+
+    ``fit`` and ``label_batch`` wrap the session's own methods (Prefect tasks do). When ``hand_over`` turns true
+    between two batches, what is done is made durable and None is returned: the run stays unfinished, and
+    whoever opens it next goes on with it. ``ProviderDown`` and ``BudgetError`` end in a stopped, resumable
+    run whose summary has ``stopped``; so does a cancellation, which is raised again.
+    """
+    run_id = session.run.run_id
+
+    async def own_fit(_: str) -> Any:
+        return await session.fit()
+
+    async def own_batch(_: str, index: int) -> Mapping[str, int]:
+        return await session.label_batch(index)
+
+    fit, label_batch = fit or own_fit, label_batch or own_batch
+    try:
+        await session.start()
+        await fit(run_id)
+        if await _batches(session, label_batch, hand_over, in_flight):
+            await session.release()
+            return None
+    except (ProviderDown, BudgetError) as error:
+        summary = await session.finish(stopped=error.message)
+        return {**summary, "stopped": error.message, "hint": error.hint}
+    except BaseException as error:
+        await session.finish(stopped=f"{type(error).__name__}: {error}"[:500])
+        raise
+    return await session.finish()
+
+
+async def _batches(
+    session: LabelSession, label_batch: Batch, hand_over: Callable[[], bool] | None, in_flight: int
+) -> bool:
+    """Run all batches; True when the rest is to be handed over."""
+    waiting = list(range(len(session.batches)))
+    running: set[asyncio.Future[Mapping[str, int]]] = set()
+    try:
+        while waiting or running:
+            while waiting and len(running) < in_flight:
+                index = waiting.pop(0)
+                running.add(asyncio.ensure_future(label_batch(session.run.run_id, index)))
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            if hand_over is not None and waiting and hand_over():
+                await asyncio.gather(*running)
+                return True
+    finally:
+        for future in running:
+            future.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return False
+
+
+def run_plain(
+    session: LabelSession, *, hand_over: Callable[[], bool] | None = None
+) -> dict[str, Any] | None:
+    """Run a session in an event loop of its own (uvloop where there is one)."""
+    return new_loop_run(drive(session, hand_over=hand_over))
+
+
+def new_loop_run(work: Any) -> Any:
+    """Run a coroutine to its end in a fresh, fast event loop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

@@ -1,0 +1,255 @@
+"""Everything a run does, as rows: buffered, journaled, written in durable segments.
+
+A finished model call is in the journal before anybody uses its answer (one write to a file that survives
+kill -9); the rows follow in segments, at most every ``FLUSH_S`` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+
+from agents.models.protocol import ChatRequest, ChatResult
+from agents.state import ItemState
+from labelproof.spec.hashing import digest_text
+from labelproof.store import TraceStore
+
+FLUSH_S = 0.5
+FLUSH_ROWS = 20_000
+TASK_RUN: ContextVar[str | None] = ContextVar("labelproof_task_run", default=None)
+"""Prefect task run of the batch under way; set by the flow."""
+
+_STEP_COLUMNS = (
+    "run_id item_id seq kind name step_key spec_fp input_hash output_hash output_json status error cache_hit "
+    "repeat_idx n_calls tokens_in tokens_out tokens_cached cost_usd latency_ms at flow_run_id task_run_id"
+).split()
+_CALL_COLUMNS = (
+    "call_key run_id item_id step_key call_idx model provider system_hash user_hash response_hash "
+    "logprobs_json finish_reason provider_fingerprint tokens_in tokens_out tokens_cached cost_usd "
+    "latency_ms attempts at flow_run_id task_run_id"
+).split()
+_DECISION_COLUMNS = (
+    "run_id item_id strategy_fp label confidence raw_confidence decision reason certificate_id "
+    "inclusion_prob audited calibrator_id at flow_run_id task_run_id"
+).split()
+
+StepStatus = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """Who a run is; every row carries it."""
+
+    run_id: str
+    project: str
+    project_fp: str
+    strategy: str
+    strategy_fp: str
+    repeat_idx: int
+    flow_run_id: str | None = None
+
+
+@dataclass(slots=True)
+class CallStats:
+    """What the calls of one step on one item took."""
+
+    n_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+    cost_usd: float = 0.0
+    latency_ms: float = 0.0
+
+
+class Recorder:
+    """The sink of one run in one process."""
+
+    def __init__(self, store: TraceStore, run: RunInfo) -> None:
+        self.store = store
+        self.run = run
+        self._journal = store.journal(run.run_id)
+        self._rows: dict[str, list[tuple[Any, ...]]] = {"steps": [], "calls": [], "decisions": []}
+        self._texts: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+        self._at = datetime.now(UTC)
+        self._flushing = asyncio.Lock()
+        self._timer: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write segments in the background of the running loop."""
+        self._timer = asyncio.create_task(self._tick())
+
+    async def aclose(self) -> None:
+        """Write what is left and stop."""
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.gather(self._timer, return_exceptions=True)
+            self._timer = None
+        await self.flush()
+        self._journal.close()
+
+    def text(self, text: str) -> str:
+        """Return the hash of ``text`` and see to it that the text is stored once."""
+        known = self._known.get(text)
+        if known is not None:
+            return known
+        text_hash = digest_text(text)
+        self._texts[text_hash] = text
+        if len(self._known) < 4096:
+            self._known[text] = text_hash
+        return text_hash
+
+    def call(
+        self, call_key: str, step_key: str, call_idx: int, item_id: str, request: ChatRequest, result: ChatResult
+    ) -> None:
+        """Journal a finished call at once, and buffer its row."""
+        user = request.user if not request.history else _conversation(request)
+        user_hash, response_hash = digest_text(user), digest_text(result.text)
+        self._texts[user_hash] = user
+        self._texts[response_hash] = result.text
+        logprobs = (
+            orjson.dumps([result.tokens, result.logprobs]).decode() if result.logprobs else None
+        )
+        row = (
+            call_key,
+            self.run.run_id,
+            item_id,
+            step_key,
+            call_idx,
+            result.model,
+            result.provider,
+            self.text(request.system),
+            user_hash,
+            response_hash,
+            logprobs,
+            result.finish_reason,
+            result.provider_fingerprint,
+            result.tokens_in,
+            result.tokens_out,
+            result.tokens_cached,
+            result.cost_usd if result.priced else None,
+            result.latency_ms,
+            result.attempts,
+            datetime.now(UTC),
+            self.run.flow_run_id,
+            TASK_RUN.get(),
+        )
+        self._journal.write(
+            {
+                **dict(zip(_CALL_COLUMNS, row, strict=True)),
+                "system_text": request.system,
+                "user_text": user,
+                "response_text": result.text,
+            }
+        )
+        self._rows["calls"].append(row)
+
+    def step(
+        self,
+        state: ItemState,
+        *,
+        kind: str,
+        name: str,
+        step_key: str,
+        spec_fp: str,
+        input_hash: str,
+        output_json: str | None,
+        output_hash: str | None,
+        status: StepStatus,
+        error: str | None = None,
+        cache_hit: bool = False,
+        stats: CallStats | None = None,
+    ) -> None:
+        """Buffer one step row; the item's sequence number is the state's."""
+        used = stats or _NO_CALLS
+        self._rows["steps"].append(
+            (
+                self.run.run_id,
+                state.item.id,
+                state.seq,
+                kind,
+                name,
+                step_key,
+                spec_fp,
+                input_hash,
+                output_hash,
+                output_json,
+                status,
+                error,
+                cache_hit,
+                self.run.repeat_idx,
+                used.n_calls,
+                used.tokens_in,
+                used.tokens_out,
+                used.tokens_cached,
+                used.cost_usd,
+                used.latency_ms,
+                datetime.now(UTC),
+                self.run.flow_run_id,
+                TASK_RUN.get(),
+            )
+        )
+
+    def decision(self, state: ItemState) -> None:
+        """Buffer the decision of a routed item."""
+        self._rows["decisions"].append(
+            (
+                self.run.run_id,
+                state.item.id,
+                self.run.strategy_fp,
+                state.label,
+                state.confidence,
+                state.raw_confidence,
+                state.decision,
+                state.reason,
+                state.certificate_id,
+                state.inclusion_prob,
+                state.audited,
+                state.calibrator_id,
+                datetime.now(UTC),
+                self.run.flow_run_id,
+                TASK_RUN.get(),
+            )
+        )
+
+    async def flush(self) -> None:
+        """Write all buffered rows as one durable segment, off the event loop."""
+        async with self._flushing:
+            rows, texts = self._rows, self._texts
+            if not texts and not any(rows.values()):
+                return
+            self._rows = {name: [] for name in rows}
+            self._texts = {}
+            token = self._journal.rotate()
+            await asyncio.to_thread(self._write, rows, texts)
+            self._journal.discard(token)
+
+    def _write(self, rows: Mapping[str, Sequence[tuple[Any, ...]]], texts: Mapping[str, str]) -> None:
+        tables: dict[str, dict[str, Sequence[Any]]] = {}
+        for name, columns in _COLUMNS.items():
+            if rows[name]:
+                tables[name] = dict(zip(columns, zip(*rows[name], strict=True), strict=True))
+        if texts:
+            tables["texts"] = {"text_hash": list(texts), "text": list(texts.values())}
+        self.store.append_many(tables)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self.flush()
+
+
+_COLUMNS = {"steps": _STEP_COLUMNS, "calls": _CALL_COLUMNS, "decisions": _DECISION_COLUMNS}
+_NO_CALLS = CallStats()
+
+
+def _conversation(request: ChatRequest) -> str:
+    """Return a conversation's turns as one text, for the trace."""
+    turns = [f"[{turn.role}]\n{turn.content}" for turn in request.history]
+    return "\n\n".join([*turns, f"[user]\n{request.user}"])

@@ -1,0 +1,445 @@
+"""One labeling run from project file to summary: what the flow and the CLI drive, batch by batch."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets as token
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from agents.examples import ExampleBank
+from agents.models import Budget, ChatModel, Governors, open_model
+from agents.resolve import GoldExample, ResolvedStrategy, resolve
+from agents.run.engine import Counts, Engine, in_batches
+from agents.run.recorder import Recorder, RunInfo
+from agents.secrets import RunSecrets
+from agents.state import Example
+from agents.steps import Resources
+from evaluation.splits import assign_split
+from labelproof.spec.errors import ConfigError
+from labelproof.spec.hashing import digest, digest_text
+from labelproof.spec.items import Item
+from labelproof.spec.project import ProjectFolder, find_project
+from labelproof.spec.strategy import Strategy
+from labelproof.store import BackgroundDrain, TraceStore, default_store, open_store
+from labelproof.store.interchange import GoldSet, ReadReport, read_gold, read_items
+
+BATCH_SAMPLE = 1000
+"""Items that batch calibration learns the model's bias from when there is no gold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRequest:
+    """What to label, with what, and how far."""
+
+    project: str
+    strategy: str | None = None
+    limit: int | None = None
+    batch_size: int = 200
+    repeat: int = 0
+    """Raise it to call the models again over the same items (A/A rerun)."""
+    max_cost_usd: float | None = None
+    store: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A project read from disk: everything a run depends on, before any model is opened."""
+
+    folder: ProjectFolder
+    strategy: Strategy
+    resolved: ResolvedStrategy
+    items: Sequence[Item]
+    gold: GoldSet | None
+    read: ReadReport
+    project_fp: str
+
+    @property
+    def gold_labels(self) -> dict[str, dict[str, str]]:
+        """Return split → item id → label."""
+        found: dict[str, dict[str, str]] = {}
+        for row in self.gold.rows if self.gold else ():
+            found.setdefault(row.split, {})[row.item_id] = row.label
+        return found
+
+    def gold_items(self, split: str) -> list[Item]:
+        """Return the items of a split, in a fixed order; gold rows whose text is unknown are left out."""
+        wanted = self.gold_labels.get(split, {})
+        by_id = {item.id: item for item in (*self.read.items, *(self.gold.items if self.gold else ()))}
+        return [by_id[item_id] for item_id in sorted(wanted) if item_id in by_id]
+
+    @property
+    def gold_only_items(self) -> list[Item]:
+        """Return items of the source that only the gold splits need, when a limit leaves them out."""
+        chosen = {item.id for item in self.items}
+        wanted = {row.item_id for row in self.gold.rows} if self.gold else set()
+        return [item for item in self.read.items if item.id in wanted and item.id not in chosen]
+
+
+def load_workload(
+    project: str, strategy: str | None, *, limit: int | None = None, root: Path | None = None
+) -> Workload:
+    """Return everything read and checked; ``ConfigError`` says what to fix."""
+    folder = find_project(project, root=root)
+    chosen = folder.strategy(strategy or folder.spec.default_strategy)
+    read = read_items(folder.spec.items, folder.folder)
+    gold = None
+    if folder.spec.gold is not None:
+        gold = read_gold(
+            folder.spec.gold, folder.folder, read.item_ids, folder.spec.labels, assign=assign_split
+        )
+    by_split: dict[str, list[GoldExample]] = {}
+    for row in gold.rows if gold else ():
+        by_split.setdefault(row.split, []).append(GoldExample(item_id=row.item_id, label=row.label))
+    resolved = resolve(
+        folder,
+        chosen,
+        examples=by_split.get("examples", ()),
+        calibration=by_split.get("calibration", ()),
+    )
+    items = read.items if limit is None else read.items[:limit]
+    if not items:
+        raise ConfigError("the project's source holds no usable item", path=folder.folder)
+    return Workload(
+        folder=folder,
+        strategy=chosen,
+        resolved=resolved,
+        items=items,
+        gold=gold,
+        read=read,
+        project_fp=digest(
+            {
+                "project": folder.spec.model_dump(mode="json"),
+                "guideline": folder.guideline(),
+                "guideline_short": folder.guideline_short(),
+            }
+        ),
+    )
+
+
+class LabelSession:
+    """A run under way. Open it, ``start``, ``fit``, ``label_batch`` for each batch, ``finish``.
+
+    The same request on the same content finds its unfinished run again and goes on with it.
+    """
+
+    def __init__(
+        self,
+        request: LabelRequest,
+        work: Workload,
+        store: TraceStore,
+        *,
+        flow_run_id: str | None = None,
+        on_item: Callable[[], None] | None = None,
+    ) -> None:
+        self.request = request
+        self.work = work
+        self.store = store
+        self.batches = list(in_batches(work.items, request.batch_size))
+        self.params = {k: v for k, v in asdict(request).items() if k not in ("store", "max_cost_usd")}
+        previous = _unfinished_run(store, work, self.params)
+        self.resumed = previous is not None
+        self.run = RunInfo(
+            run_id=previous or _new_run_id(),
+            project=work.folder.name,
+            project_fp=work.project_fp,
+            strategy=work.strategy.name,
+            strategy_fp=work.resolved.fingerprint,
+            repeat_idx=request.repeat,
+            flow_run_id=flow_run_id,
+        )
+        self.fitted: list[Any] = []
+        self._on_item = on_item
+        self._models: dict[str, ChatModel] = {}
+        self._encoders: dict[str, Any] = {}
+        self._started = monotonic()
+        self._engine: Engine | None = None
+        self._draining: BackgroundDrain | None = None
+
+    def listen(self, on_item: Callable[[], None]) -> None:
+        """Call ``on_item`` after every model step of an item from now on."""
+        self._on_item = on_item
+
+    @classmethod
+    def open(
+        cls,
+        request: LabelRequest,
+        *,
+        root: Path | None = None,
+        flow_run_id: str | None = None,
+        on_item: Callable[[], None] | None = None,
+    ) -> LabelSession:
+        """Return a session on the request's project, strategy and store."""
+        work = load_workload(request.project, request.strategy, limit=request.limit, root=root)
+        store = open_store(request.store or default_store())
+        return cls(request, work, store, flow_run_id=flow_run_id, on_item=on_item)
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            raise ConfigError("the session has not been started")
+        return self._engine
+
+    @property
+    def counts(self) -> Counts:
+        return self.engine.counts
+
+    async def start(self) -> None:
+        """Register the run and what it depends on; open models. Needs a running event loop."""
+        await _ensure_weights(self.work.strategy)
+        spent = 0.0
+        recorded: dict[str, int] = {}
+        if self.resumed:
+            spent = _spent(self.store, self.run.run_id)
+            recorded = _recorded(self.store, self.run.run_id)
+        budget = Budget(self.request.max_cost_usd, spent_usd=spent)
+        governors = Governors()
+        used = {name: spec for step in self.work.resolved.steps for name, spec in step.models.items()}
+        self._models = {
+            name: open_model(spec, governors=governors, budget=budget) for name, spec in used.items()
+        }
+        resources = Resources(
+            schema=self.work.folder.spec.labels,
+            task=self.work.resolved.task,
+            examples=ExampleBank(self._examples(), self._encoder),
+            secrets=RunSecrets(self.store.secret("fences")),
+            routing=self.work.resolved.routing,
+            encoder=self._encoder,
+            certificate=None,
+            guideline=self.work.folder.guideline(),
+            training=self._examples(),
+            model_specs=used,
+        )
+        recorder = Recorder(self.store, self.run)
+        self._draining = self.store.background_drain()
+        self._draining.__enter__()
+        self._engine = Engine(
+            strategy=self.work.resolved,
+            resources=resources,
+            models=self._models,
+            recorder=recorder,
+            may_be_cached=_may_be_cached(self.store, self.work.resolved),
+            on_item=self._on_item,
+            recorded=recorded,
+        )
+        await asyncio.to_thread(self._register, "resumed" if self.resumed else "started")
+        await self._engine.preload([*self.work.items, *self.work.gold_items("calibration")])
+        recorder.start()
+
+    async def fit(self) -> list[Any]:
+        """Label the calibration split (or a sample, without gold) and fit the calibrators."""
+        gold = self.work.gold_labels.get("calibration", {})
+        population = self.work.gold_items("calibration")
+        if not population:
+            rng = random.Random(0)
+            everything = sorted(self.work.items, key=lambda item: item.id)
+            population = rng.sample(everything, min(BATCH_SAMPLE, len(everything)))
+        self.fitted = await self.engine.fit(population, gold)
+        rows = [fit.row() for fit in self.fitted]
+        if rows:
+            now = datetime.now(UTC)
+            self.store.append(
+                "calibrators",
+                {
+                    "calibrator_id": [row["calibrator_id"] for row in rows],
+                    "run_id": [self.run.run_id] * len(rows),
+                    "strategy_fp": [self.run.strategy_fp] * len(rows),
+                    "method": [row["method"] for row in rows],
+                    "n": [row["n"] for row in rows],
+                    "params_json": [orjson.dumps(row["params"]).decode() for row in rows],
+                    "report_json": [orjson.dumps(row["report"]).decode() for row in rows],
+                    "at": [now] * len(rows),
+                },
+            )
+        return self.fitted
+
+    async def label_batch(self, index: int) -> Mapping[str, int]:
+        """Label one batch; returns how many items got each decision."""
+        states = await self.engine.run(self.batches[index])
+        tally = {"auto_accept": 0, "review": 0, "failed": 0}
+        for state in states:
+            tally[state.decision or "failed"] += 1
+        return tally
+
+    async def release(self) -> None:
+        """Make what is done durable and close, without ending the run: somebody else goes on with it."""
+        await self._close()
+        self.store.drain_all(timeout_s=30)
+
+    async def finish(self, *, stopped: str | None = None) -> dict[str, Any]:
+        """Write what is left, close models, record the end of the run; returns its plain summary."""
+        await self._close()
+        summary = self.summary()
+        self._event("stopped" if stopped else "finished", reason=stopped, summary=summary)
+        self.store.drain_all(timeout_s=30)
+        return summary
+
+    async def _close(self) -> None:
+        if self._engine is not None:
+            await self._engine.recorder.aclose()
+        for model in self._models.values():
+            await model.aclose()
+        if self._draining is not None:
+            self._draining.__exit__(None, None, None)
+            self._draining = None
+
+    def summary(self) -> dict[str, Any]:
+        """Return counts, spending and time of this process's part of the run, as JSON values."""
+        counts = asdict(self._engine.counts) if self._engine else {}
+        return {
+            "run_id": self.run.run_id,
+            "project": self.run.project,
+            "strategy": self.run.strategy,
+            "strategy_fp": self.run.strategy_fp,
+            "resumed": self.resumed,
+            "n_items": len(self.work.items),
+            "n_rows_skipped": len(self.work.read.errors),
+            **counts,
+            "elapsed_s": round(monotonic() - self._started, 3),
+            "routing_mode": self.work.resolved.routing.mode,
+            "calibrators": [fit.headline() for fit in self.fitted],
+        }
+
+    def _examples(self) -> list[Example]:
+        labels = self.work.gold_labels.get("examples", {})
+        return [Example(i.id, i.text, labels[i.id]) for i in self.work.gold_items("examples")]
+
+    def _encoder(self, name: str) -> Any:
+        if name not in self._encoders:
+            from agents.encoder import open_encoder
+
+            self._encoders[name] = open_encoder(name)
+        return self._encoders[name]
+
+    def _register(self, event: str) -> None:
+        """Store the project, strategy, items and gold this run depends on; each content once."""
+        now = datetime.now(UTC)
+        known = self.store.query(
+            "SELECT (SELECT count(*) FROM projects WHERE project_fp = ?) AS p,"
+            " (SELECT count(*) FROM strategies WHERE strategy_fp = ?) AS s",
+            [self.run.project_fp, self.run.strategy_fp],
+            fresh=True,
+        ).to_pylist()[0]
+        tables: dict[str, dict[str, Sequence[Any]]] = {}
+        if not known["p"]:
+            tables["projects"] = {
+                "project_fp": [self.run.project_fp],
+                "project": [self.run.project],
+                "spec_json": [orjson.dumps(self.work.folder.spec.model_dump(mode="json")).decode()],
+                "at": [now],
+            }
+        if not known["s"]:
+            tables["strategies"] = {
+                "strategy_fp": [self.run.strategy_fp],
+                "project": [self.run.project],
+                "strategy": [self.run.strategy],
+                "spec_json": [orjson.dumps(self.work.resolved.snapshot).decode()],
+                "at": [now],
+            }
+        tables |= self._new_items(now)
+        if tables:
+            self.store.append_many(tables)
+        self._event(event)
+
+    def _new_items(self, now: datetime) -> dict[str, dict[str, Sequence[Any]]]:
+        from agents.run.register import gold_rows, item_rows, read_error_rows
+
+        first = not self.resumed
+        return {
+            **item_rows(self.store, self.run.project, self.work, now),
+            **gold_rows(self.store, self.run.project, self.work, now),
+            **(read_error_rows(self.work, now) if first else {}),
+        }
+
+    def _event(
+        self, event: str, *, reason: str | None = None, summary: Mapping[str, Any] | None = None
+    ) -> None:
+        self.store.append(
+            "runs",
+            {
+                "run_id": [self.run.run_id],
+                "at": [datetime.now(UTC)],
+                "event": [event],
+                "project": [self.run.project],
+                "project_fp": [self.run.project_fp],
+                "strategy": [self.run.strategy],
+                "strategy_fp": [self.run.strategy_fp],
+                "n_items": [len(self.work.items)],
+                "repeat_idx": [self.run.repeat_idx],
+                "orchestrated": [self.run.flow_run_id is not None],
+                "flow_run_id": [self.run.flow_run_id],
+                "params_json": [_params_json(self.work, self.params)],
+                "summary_json": [orjson.dumps(summary).decode() if summary is not None else None],
+                "reason": [reason],
+            },
+        )
+
+
+def _new_run_id() -> str:
+    """Return a sortable, unguessable run id."""
+    return f"r{datetime.now(UTC):%Y%m%d-%H%M%S}-{token.token_hex(3)}"
+
+
+def _params_json(work: Workload, params: Mapping[str, Any]) -> str:
+    """Return what makes two requests the same run: parameters and the set of items."""
+    ids = "".join(item.id for item in work.items)
+    return orjson.dumps({**params, "items": digest_text(ids)}, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _unfinished_run(store: TraceStore, work: Workload, params: Mapping[str, Any]) -> str | None:
+    rows = store.query(
+        "SELECT run_id FROM runs WHERE project = ? AND strategy_fp = ? AND params_json = ?"
+        " GROUP BY run_id HAVING count(*) FILTER (event = 'finished') = 0 ORDER BY max(\"at\") DESC LIMIT 1",
+        [work.folder.name, work.resolved.fingerprint, _params_json(work, params)],
+        fresh=True,
+    ).to_pylist()
+    return str(rows[0]["run_id"]) if rows else None
+
+
+def _spent(store: TraceStore, run_id: str) -> float:
+    rows = store.query(
+        "SELECT coalesce(sum(cost_usd), 0) AS usd FROM calls WHERE run_id = ?", [run_id], fresh=True
+    ).to_pylist()
+    return float(rows[0]["usd"])
+
+
+def _recorded(store: TraceStore, run_id: str) -> dict[str, int]:
+    """Return item id → how many of its step rows, plus its decision, the run has written."""
+    rows = store.query(
+        "SELECT item_id, max(seq) + 1 AS n FROM steps WHERE run_id = ? GROUP BY item_id", [run_id], fresh=True
+    ).to_pylist()
+    found = {row["item_id"]: int(row["n"]) for row in rows}
+    decided = store.query(
+        "SELECT DISTINCT item_id FROM decisions WHERE run_id = ?", [run_id], fresh=True
+    ).to_pylist()
+    for row in decided:
+        found[row["item_id"]] = found.get(row["item_id"], 0) + 1
+    return found
+
+
+def _may_be_cached(store: TraceStore, resolved: ResolvedStrategy) -> bool:
+    """Return whether the store holds any call or step that this strategy could reuse."""
+    if not any(step.calls_model for step in resolved.steps):
+        return False
+    store.fold_orphans()
+    rows = store.query("SELECT EXISTS (SELECT 1 FROM calls) AS found", fresh=True).to_pylist()
+    return bool(rows[0]["found"])
+
+
+async def _ensure_weights(strategy: Strategy) -> None:
+    """Fetch embedded weights that are not here yet, with a progress bar on stderr."""
+    from rich.console import Console
+
+    from agents.models.weights import needed_by, pull
+
+    for spec in strategy.models.values():
+        artifact = needed_by(spec)
+        if artifact is not None:
+            await asyncio.to_thread(pull, artifact, console=Console(stderr=True))

@@ -1,0 +1,315 @@
+"""The label step: one reading of the item, scored by letter probabilities or answered in JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from agents.models.protocol import ChatRequest, ChatResult
+from agents.readings import (
+    CODES,
+    FLOOR_LOG_PROB,
+    answer_schema,
+    best,
+    claimed_distribution,
+    code_distribution,
+    label_token_distribution,
+    parse_reading,
+)
+from agents.resolve import ResolvedStep
+from agents.state import Example, ItemState
+from agents.steps.base import CallScope, ModelStep, Output, Resources
+from labelproof.spec.errors import ConfigError, OutputError
+from labelproof.spec.strategy import LabelStep, ModelSpec
+from labelproof.spec.strategy import ModelStep as ModelStepSpec
+
+TOP_LOGPROBS = 20
+"""The most that hosted servers grant; the embedded model reports as many as there are options."""
+
+
+class LabelOutput(TypedDict):
+    """``signal`` names where ``log_probs`` (aligned with the schema's leaves, rounded) come from."""
+
+    label: str
+    log_probs: list[float]
+    signal: str
+    verbalized: float | None
+    rationale: str
+    manipulation: list[str]
+
+
+class Prompted(ModelStep):
+    """A model step with a template: renders prompts, keeps the system text of the run."""
+
+    multi_key = "multi"
+
+    def __init__(self, resolved: ResolvedStep, resources: Resources) -> None:
+        super().__init__(resolved, resources)
+        assert resolved.template is not None
+        assert isinstance(resolved.spec, ModelStepSpec)
+        self.template = resolved.template
+        self.schema = resources.schema
+        self.model_step = resolved.spec
+        self._systems: dict[Any, str] = {}
+        classes = self.schema.leaf_classes
+        self._options = [
+            {"code": CODES[i] if i < len(CODES) else "", "name": name, "description": leaf.description}
+            for i, (name, leaf) in enumerate(classes.items())
+        ]
+
+    def inputs(self, state: ItemState) -> Mapping[str, Any]:
+        return {
+            "text": state.text,
+            "fixed": [example.item_id for example in state.fixed_examples],
+            "near": [example.item_id for example in state.near_examples],
+        }
+
+    def options(self, labels: Sequence[str] | None) -> list[dict[str, str]]:
+        """Return options for a subset of labels, coded from A on; None: all of them."""
+        if labels is None:
+            return self._options
+        chosen = [option for option in self._options if option["name"] in set(labels)]
+        return [{**option, "code": CODES[i]} for i, option in enumerate(chosen)]
+
+    def system(self, state: ItemState, labels: Sequence[str] | None = None) -> str:
+        """Return the system text; rendered once for each set of fixed examples and options."""
+        key = (tuple(example.item_id for example in state.fixed_examples), tuple(labels or ()))
+        text = self._systems.get(key)
+        if text is None:
+            options = self.options(labels)
+            if len(self._systems) > 64:
+                self._systems.clear()
+            text = self._systems[key] = self.template.render_system(
+                {
+                    "task": self.resources.task,
+                    "options": options,
+                    "guideline": self.resolved.guideline,
+                    "fixed_examples": _shown(state.fixed_examples, options),
+                    "multi": self.schema.kind == "multi",
+                    "canary": self.resources.secrets.canary,
+                }
+            )
+        return text
+
+    def user(self, state: ItemState, **extra: Any) -> str:
+        """Return the user text of one item; the item stands between its secret fences."""
+        options = extra.pop("options", self._options)
+        return self.template.render_user(
+            {
+                "item": state.text,
+                "fence": self.resources.secrets.fence(state.item.id, state.text),
+                "near_examples": _shown(state.near_examples, options),
+                "multi": self.schema.kind == "multi",
+                "error": "",
+                **extra,
+            }
+        )
+
+    def leaks(self, raw: str) -> list[str]:
+        """Return the manipulation signal of an answer that repeats the canary of the system text."""
+        return ["canary_leak"] if self.resources.secrets.canary in raw else []
+
+
+def _shown(examples: Sequence[Example], options: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    codes = {option["name"]: option["code"] for option in options}
+    return [
+        {"text": example.text, "label": example.label, "code": codes[example.label]}
+        if example.label in codes
+        else {"text": example.text, "label": example.label, "code": ""}
+        for example in examples
+    ]
+
+
+def request_for(
+    spec: ModelSpec, system: str, user: str, *, json_schema: dict[str, Any] | None = None, **changes: Any
+) -> ChatRequest:
+    """Return a request with the model's parameters; keyword arguments override them."""
+    settings: dict[str, Any] = {
+        "max_tokens": spec.max_tokens,
+        "temperature": spec.temperature,
+        "seed": spec.seed,
+        "top_logprobs": 0,
+        "json_schema": json_schema,
+        "schema_name": "answer",
+    }
+    settings.update(changes)
+    return ChatRequest(system=system, user=user, **settings)
+
+
+def apply_reading(state: ItemState, output: Output, step: ModelStep) -> None:
+    """Write a label distribution into the state; the label is the distribution's best."""
+    schema = step.resources.schema
+    label, confidence, margin = best(output["log_probs"], schema)
+    state.log_probs = output["log_probs"]
+    state.label = label
+    state.raw_confidence = confidence
+    state.confidence = None
+    state.margin = margin
+    state.failure = None
+    if output.get("rationale"):
+        state.rationale = output["rationale"]
+    state.manipulation = (*state.manipulation, *output.get("manipulation", ()))
+
+
+class JsonLabel(Prompted):
+    """Schema-bound JSON answer. Signal: label-token probability if the server gives it, else the
+    verbalized confidence."""
+
+    def __init__(self, resolved: ResolvedStep, resources: Resources) -> None:
+        super().__init__(resolved, resources)
+        self.model = next(iter(resolved.models))
+        self.model_spec = resolved.models[self.model]
+        self.answer_kind = "label"
+        self._schema = answer_schema(self.schema, self.schema.leaves, kind="label")
+
+    async def run(self, state: ItemState, calls: CallScope) -> Output:
+        output = await self.read(state, calls, self.model, self.model_spec, self._schema)
+        return dict(output)
+
+    async def read(
+        self,
+        state: ItemState,
+        calls: CallScope,
+        model: str,
+        spec: ModelSpec,
+        schema: dict[str, Any],
+        **changes: Any,
+    ) -> LabelOutput:
+        """Return one reading; an answer that does not fit is retried with the error shown."""
+        error = ""
+        wants = self.model_step.max_retries
+        extra = changes.pop("variables", {})
+        for attempt in range(wants + 1):
+            request = request_for(
+                spec,
+                self.system(state),
+                self.user(state, error=error, **extra),
+                json_schema=schema,
+                top_logprobs=0 if spec.params.get("logprobs") is False else 5,
+                **changes,
+            )
+            result = await calls.chat(model, request)
+            try:
+                return self._output(result)
+            except OutputError as problem:
+                if attempt == wants:
+                    raise
+                error = problem.message
+        raise AssertionError("unreachable")
+
+    def _output(self, result: ChatResult) -> LabelOutput:
+        reading = parse_reading(result.text, self.schema)
+        token_based = label_token_distribution(result.text, result.logprobs, result.tokens, self.schema)
+        log_probs = token_based or claimed_distribution(reading, self.schema)
+        return {
+            "label": reading.label,
+            "log_probs": [round(value, 5) for value in log_probs],
+            "signal": "label_token" if token_based else "verbalized",
+            "verbalized": reading.confidence,
+            "rationale": reading.rationale,
+            "manipulation": self.leaks(result.text),
+        }
+
+    def apply(self, state: ItemState, output: Output) -> None:
+        apply_reading(state, output, self)
+
+
+class LetterLabel(Prompted):
+    """Options are letters; one generated token, whose alternatives give the whole distribution."""
+
+    def __init__(self, resolved: ResolvedStep, resources: Resources) -> None:
+        super().__init__(resolved, resources)
+        assert isinstance(resolved.spec, LabelStep)
+        self.spec = resolved.spec
+        self.model = next(iter(resolved.models))
+        self.model_spec = resolved.models[self.model]
+        n = len(self.schema.leaves)
+        if n > len(CODES) and not self.spec.shortlist and self.schema.kind != "multi":
+            raise ConfigError(
+                f"{n} labels cannot be letters (at most {len(CODES)})",
+                key=f"steps.{self.name}.shortlist",
+                hint="add `shortlist: 20` to the label step, or use `method: json`",
+            )
+
+    async def run(self, state: ItemState, calls: CallScope) -> Output:
+        if self.schema.kind == "multi":
+            return dict(await self._yes_no(state, calls))
+        labels = self._shortlist(state)
+        options = self.options(labels)
+        user = self.user(state, options=options)
+        log_probs = await self._letters(self.system(state, labels), user, [o["code"] for o in options], calls)
+        by_name = dict(zip((o["name"] for o in options), log_probs, strict=True))
+        full = [by_name.get(leaf, FLOOR_LOG_PROB) for leaf in self.schema.leaves]
+        return dict(self._output(full, "letter_token"))
+
+    async def _yes_no(self, state: ItemState, calls: CallScope) -> LabelOutput:
+        system = self.system(state)
+        log_probs = []
+        for leaf in self.schema.leaves:
+            yes, _no = await self._letters(system, self.user(state, asked=leaf), ["A", "B"], calls)
+            log_probs.append(min(yes, math.log(CERTAIN_YES)))
+        return self._output(log_probs, "yes_no_token")
+
+    async def _letters(
+        self, system: str, user: str, codes: Sequence[str], calls: CallScope
+    ) -> list[float]:
+        """Ask for one letter; without log-probabilities the letter itself gets all the mass."""
+        raw = ""
+        for _ in range(self.spec.max_retries + 1):
+            request = request_for(
+                self.model_spec,
+                system,
+                user,
+                max_tokens=1,
+                top_logprobs=max(TOP_LOGPROBS, len(codes) + 8)
+                if self.model_spec.provider == "embedded"
+                else TOP_LOGPROBS,
+            )
+            result = await calls.chat(self.model, request)
+            raw = result.text
+            if result.logprobs and any(token.strip() in codes for token in result.logprobs[0]):
+                return code_distribution(result.logprobs[0], codes)
+            letter = raw.strip()[:1]
+            if letter in codes:
+                rest = math.log((1 - CERTAIN_YES) / max(1, len(codes) - 1))
+                return [math.log(CERTAIN_YES) if code == letter else rest for code in codes]
+        raise OutputError(f"expected one of the letters {', '.join(codes)}, found {raw[:40]!r}", raw=raw)
+
+    def _shortlist(self, state: ItemState) -> tuple[str, ...] | None:
+        """Return the labels of the nearest examples; None: all labels are offered."""
+        if not self.spec.shortlist or len(self.schema.leaves) <= self.spec.shortlist:
+            return None
+        wanted, k = self.spec.shortlist, self.spec.shortlist * 4
+        while True:
+            (near,) = self.resources.examples.nearest(
+                [state.text], [state.item.id], k, self.spec.encoder
+            )
+            labels = tuple(dict.fromkeys(example.label for example in near))[:wanted]
+            if len(labels) == wanted or len(near) < k:
+                return labels if len(labels) >= 2 else None
+            k *= 2
+
+    def _output(self, log_probs: Sequence[float], signal: str) -> LabelOutput:
+        return {
+            "label": best(log_probs, self.schema)[0],
+            "log_probs": [round(value, 5) for value in log_probs],
+            "signal": signal,
+            "verbalized": None,
+            "rationale": "",
+            "manipulation": [],
+        }
+
+    def apply(self, state: ItemState, output: Output) -> None:
+        apply_reading(state, output, self)
+
+
+CERTAIN_YES = 0.98
+
+
+def make_label_step(resolved: ResolvedStep, resources: Resources) -> ModelStep:
+    """Return the label step of the method its spec names."""
+    assert isinstance(resolved.spec, LabelStep)
+    if resolved.spec.method == "logprob":
+        return LetterLabel(resolved, resources)
+    return JsonLabel(resolved, resources)

@@ -1,0 +1,1 @@
+"""Prefect flows and nothing else: read, call one use case, write."""

@@ -1,0 +1,47 @@
+"""What a flow leaves in the Prefect UI: tags, a summary to read, tables, and the SQL behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect import runtime
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.client.orchestration import get_client
+
+if TYPE_CHECKING:
+    from labelproof.report.run_report import RunReport
+
+
+async def tag_flow_run(*, project: str, strategy: str, fingerprint: str) -> None:
+    """Tag the current flow run with what it runs; ``with tags()`` would reach only its tasks."""
+    flow_run_id = runtime.flow_run.id
+    if not flow_run_id:
+        return
+    tags = {f"project:{project}", f"strategy:{strategy}", f"fp:{fingerprint}", *runtime.flow_run.tags}
+    async with get_client() as client:
+        await client.update_flow_run(flow_run_id, tags=sorted(tags))
+
+
+async def leave_label_artifacts(report: RunReport) -> None:
+    """Leave the run's summary (Markdown) and its score table."""
+    key = f"run-{_slug(report.summary['project'])}"
+    await acreate_markdown_artifact(report.markdown(), key=f"{key}-summary", description="Labeling run")
+    if report.score is not None:
+        await leave_score_artifacts(report.score.to_json())
+
+
+async def leave_score_artifacts(report: dict[str, Any]) -> None:
+    """Leave the table of metrics with intervals."""
+    await acreate_table_artifact(
+        table=[
+            {name: row[name] for name in ("metric", "slice", "value", "low", "high", "n", "method")}
+            for row in report["rows"]
+        ],
+        key=f"score-{_slug(report['project'])}-{_slug(report['strategy'])}",
+        description=f"{report['project']} · {report['strategy']}@{report['strategy_short']} on {report['split']}",
+    )
+
+
+def _slug(name: str) -> str:
+    """Return a name as artifact keys admit it: lower-case letters, digits and dashes."""
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in name.lower()).strip("-")

@@ -1,0 +1,85 @@
+"""Label a project's items, a batch a task; per-item truth lives in the trace store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, runtime, task
+
+from agents.run.drive import drive
+from agents.run.recorder import TASK_RUN
+from agents.run.session import LabelRequest, LabelSession
+from flows.artifacts import leave_label_artifacts, tag_flow_run
+from flows.params import LabelParams
+from labelproof.spec.errors import LabelproofError
+from labelproof.spec.hashing import short
+
+if TYPE_CHECKING:
+    from labelproof.report.run_report import RunReport
+
+_SESSIONS: dict[str, LabelSession] = {}
+"""Sessions of the flow runs in this process: only ids travel between tasks."""
+LISTENER: Callable[[LabelSession], Callable[[], None]] | None = None
+"""Set by the command line to draw its progress bar."""
+
+
+_LAST: list[RunReport] = []
+
+
+def last_report() -> RunReport | None:
+    """Return the report of the flow run that ended last in this process."""
+    return _LAST[-1] if _LAST else None
+
+
+class RunStoppedError(LabelproofError):
+    """The run ended early (provider down, budget reached); running it again goes on with it."""
+
+
+@task(task_run_name="fit calibrators")
+async def fit_task(run_id: str) -> list[dict[str, Any]]:
+    """Label the calibration split and fit; returns each calibrator's headline."""
+    _link_rows()
+    return [fitted.headline() for fitted in await _SESSIONS[run_id].fit()]
+
+
+@task(task_run_name="label batch {index}")
+async def label_task(run_id: str, index: int) -> Mapping[str, int]:
+    """Label one batch; returns how many items got each decision."""
+    _link_rows()
+    return await _SESSIONS[run_id].label_batch(index)
+
+
+@flow(name="label", flow_run_name="label-{params.project}-{params.strategy}", persist_result=False)
+async def label(params: LabelParams) -> dict[str, Any]:
+    """Label the items of a project with one strategy, and score them on gold if there is some."""
+    from labelproof.report.run_report import run_report
+
+    request = LabelRequest(**params.model_dump())
+    flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
+    session = await asyncio.to_thread(LabelSession.open, request, flow_run_id=flow_run_id)
+    if LISTENER is not None:
+        session.listen(LISTENER(session))
+    _SESSIONS[session.run.run_id] = session
+    try:
+        await tag_flow_run(
+            project=session.run.project,
+            strategy=session.run.strategy,
+            fingerprint=short(session.run.strategy_fp),
+        )
+        summary = await drive(session, fit=fit_task, label_batch=label_task)
+    finally:
+        del _SESSIONS[session.run.run_id]
+    assert summary is not None  # nothing to hand over to: this is the flow
+    report = await asyncio.to_thread(run_report, session.store, session.work, summary)
+    _LAST[:] = [report]
+    await leave_label_artifacts(report)
+    if summary.get("stopped"):
+        raise RunStoppedError(str(summary["stopped"]), hint=summary.get("hint"))
+    return report.to_json()
+
+
+def _link_rows() -> None:
+    """Let the rows written by this task carry its task run id."""
+    TASK_RUN.set(str(runtime.task_run.id) if runtime.task_run.id else None)

@@ -1,0 +1,32 @@
+"""Score a strategy's stored decisions on a gold split."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from prefect import flow, task
+
+from flows.artifacts import leave_score_artifacts, tag_flow_run
+from flows.params import ScoreParams
+
+
+@task(task_run_name="score {params.split}")
+def score_task(params: ScoreParams) -> dict[str, Any]:
+    """Compute and store the scores; returns them as JSON values."""
+    from labelproof.report.scoring import score_project
+
+    return score_project(
+        params.project, params.strategy, split=params.split, store_url=params.store
+    ).to_json()
+
+
+@flow(name="score", flow_run_name="score-{params.project}-{params.strategy}-{params.split}", persist_result=False)
+async def score(params: ScoreParams) -> dict[str, Any]:
+    """Score a strategy on gold and leave the table as an artifact."""
+    report = await asyncio.to_thread(score_task, params)
+    await tag_flow_run(
+        project=report["project"], strategy=report["strategy"], fingerprint=report["strategy_short"]
+    )
+    await leave_score_artifacts(report)
+    return report

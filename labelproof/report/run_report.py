@@ -1,0 +1,142 @@
+"""What a finished run tells its reader, in the order they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents.run.session import Workload
+from evaluation.intervals import Estimate
+from labelproof.report.scoring import ScoreReport, score_workload
+from labelproof.spec.errors import ConfigError
+from labelproof.spec.hashing import short
+from labelproof.store import TraceStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """A run's summary, and its score when gold of the test split was decided."""
+
+    summary: Mapping[str, Any]
+    score: ScoreReport | None
+    no_score: str | None
+    """Why there is no score."""
+    store: str
+    example_item: str | None
+    """An item worth looking at: the least confident auto-accepted one, else any."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.summary,
+            "score": None if self.score is None else self.score.to_json(),
+            "no_score": self.no_score,
+            "store": self.store,
+        }
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return (heading, text) pairs in plain words."""
+        s = self.summary
+        done = max(1, int(s["done"]))
+        share = lambda name: f"{s[name]} ({100 * s[name] / done:.0f} %)"  # noqa: E731
+        found = [
+            (
+                "Items",
+                f"{s['done']} of {s['n_items']} labeled"
+                + (f", {s['n_rows_skipped']} malformed rows skipped" if s["n_rows_skipped"] else ""),
+            ),
+            (
+                "Decisions",
+                f"{share('auto_accept')} auto-accepted, {share('review')} to review, {share('failed')} failed"
+                + (f"; {s['audited']} auto-accepted ones drawn for audit" if s["audited"] else ""),
+            ),
+        ]
+        if s["routing_mode"] == "threshold":
+            found.append(("", "auto-accept is UNCERTIFIED: a plain threshold, no error rate is promised"))
+        elif not s["auto_accept"]:
+            found.append(("", "nothing is auto-accepted without a valid certificate for this strategy version"))
+        for fitted in s["calibrators"]:
+            gold = f"fitted on {fitted['n']} gold items" if fitted["n"] else "no gold: bias removal only"
+            found.append(("Confidence", f"{fitted['method']} calibration, {gold}. {fitted['why']}".strip()))
+        found += self._score_lines()
+        reused = s["steps_reused"] + s["calls_reused"]
+        cost = "cost unknown (no price)" if s["unpriced_calls"] else f"${s['cost_usd']:.4f}"
+        found += [
+            (
+                "Models",
+                f"{s['model_calls']} calls"
+                + (f", {reused} answers reused from the store" if reused else "")
+                + f", {s['tokens_in']:,} + {s['tokens_out']:,} tokens, {cost}",
+            ),
+            ("Time", f"{s['elapsed_s']:.1f} s" + _rate(s)),
+        ]
+        return found
+
+    def markdown(self) -> str:
+        """Return the summary as Markdown, for the Prefect UI."""
+        s = self.summary
+        head = f"# {s['project']} · {s['strategy']}@{short(s['strategy_fp'])}\n\nRun `{s['run_id']}`"
+        if s.get("stopped"):
+            head += f"\n\n**Stopped:** {s['stopped']}. Run it again to go on."
+        body = "\n".join(f"- **{h}** {text}" if h else f"  - {text}" for h, text in self.lines())
+        sql = f"SELECT decision, count(*) FROM decisions WHERE run_id = '{s['run_id']}' GROUP BY ALL"
+        return f"{head}\n\n{body}\n\n```sql\n{sql}\n```\n"
+
+    def _score_lines(self) -> list[tuple[str, str]]:
+        if self.score is None:
+            return [("Gold", self.no_score or "not scored")]
+        score = self.score
+        accuracy = "accuracy" if score.card.kind != "multi" else "exact_match"
+        confidence = score.confidence
+        text = [
+            (
+                f"Gold ({score.split})",
+                f"accuracy {estimate_text(score.card.get(accuracy))}; "
+                f"macro-F1 {estimate_text(score.card.get('macro_f1'))}",
+            ),
+            (
+                "",
+                f"confidence: AUROC {estimate_text(confidence['confidence_auroc'])}, "
+                f"ECE {estimate_text(confidence['confidence_ece'])}"
+                + (f" (a perfect one would show {score.ece_floor:.3f} here)" if score.ece_floor else ""),
+            ),
+        ]
+        if score.n_missing:
+            text.append(("", f"{score.n_missing} gold items of the split have no decision yet"))
+        return text
+
+
+def run_report(store: TraceStore, work: Workload, summary: Mapping[str, Any]) -> RunReport:
+    """Return the report of a run that has ended, scored on the gold set's test split."""
+    score, why = None, None
+    try:
+        score = score_workload(store, work)
+    except ConfigError as error:
+        why = error.message
+    rows = store.query(
+        "SELECT i.external_id FROM decisions d JOIN items i USING (item_id) WHERE d.run_id = ?"
+        " ORDER BY d.decision = 'auto_accept' DESC, d.confidence NULLS LAST, i.external_id LIMIT 1",
+        [summary["run_id"]],
+        fresh=True,
+    ).to_pylist()
+    return RunReport(
+        summary=summary,
+        score=score,
+        no_score=why,
+        store=store.location.shown,
+        example_item=str(rows[0]["external_id"]) if rows else None,
+    )
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """Return "0.83 (95 % interval 0.75-0.89, n = 115)", or why there is no number."""
+    if estimate.value is None:
+        return f"not measurable ({estimate.reason})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f} (n = {estimate.n})"
+    return f"{estimate.value:.3f} (95 % interval {estimate.low:.3f}-{estimate.high:.3f}, n = {estimate.n})"
+
+
+def _rate(summary: Mapping[str, Any]) -> str:
+    seconds = summary["elapsed_s"]
+    return f", {summary['done'] / seconds:.1f} items/s" if seconds > 0 and summary["done"] else ""
