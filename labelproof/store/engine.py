@@ -24,7 +24,11 @@ Cursor = duckdb.DuckDBPyConnection
 T = TypeVar("T")
 READ_WAIT_S = 30.0
 _POLL_S = (0.001, 0.002, 0.005, 0.01)
-SESSION = "USE trace; SET TimeZone = 'UTC'; SET python_enable_replacements = false; BEGIN"
+SETTINGS = (
+    "USE trace; SET TimeZone = 'UTC'; SET python_enable_replacements = false; "
+    "SET enable_progress_bar = false"  # it would be printed into the output of --json
+)
+SESSION = f"{SETTINGS}; BEGIN"
 
 
 class StoreBusy(StoreError):
@@ -86,7 +90,7 @@ class FileEngine:
                 connection = _native_writer()
                 connection.execute(f"ATTACH {quoted(draft)} AS trace (STORAGE_VERSION 'v1.5.0')")
                 cursor = connection.cursor()
-                cursor.execute(SESSION + "; ROLLBACK")
+                cursor.execute(SETTINGS)
                 work(cursor)
                 cursor.close()
                 connection.execute("DETACH trace")

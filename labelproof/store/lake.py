@@ -19,6 +19,7 @@ from labelproof.spec.errors import StoreError
 from labelproof.store._gate import gate
 from labelproof.store.engine import (
     READ_WAIT_S,
+    SETTINGS,
     Cursor,
     StoreBusy,
     T,
@@ -88,7 +89,7 @@ class LakeEngine:
         def once() -> None:
             cursor = self._cursor(create=True)
             try:
-                cursor.execute("USE trace; SET TimeZone = 'UTC'")
+                cursor.execute(SETTINGS)
                 work(cursor)
             finally:
                 cursor.close()

@@ -1,8 +1,8 @@
-"""The same store in a DuckLake: on SQLite for real; on PostgreSQL when a server is named."""
+"""The same store in a DuckLake: catalog in SQLite, and in PostgreSQL where installed."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -14,6 +14,7 @@ from labelproof.store.engine import quoted
 from labelproof.store.lake import extension_path, is_passing, s3_secret
 from labelproof.store.location import parse_location
 from tests.store.store_helpers import call, decisions, start_python
+from tests.store.store_postgres import postgres_server
 
 WRITER = """
 import sys
@@ -28,24 +29,24 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-def postgres_url(tmp_path: Path) -> str:
-    catalog = os.environ.get("LABELPROOF_TEST_POSTGRES")
-    if not catalog:
-        pytest.skip("no PostgreSQL: set LABELPROOF_TEST_POSTGRES to e.g. 'dbname=lake host=/tmp'")
-    connection = duckdb.connect()
-    connection.execute(f"LOAD {quoted(extension_path('postgres_scanner'))}")
-    connection.execute(f"ATTACH {quoted(catalog)} AS pg (TYPE postgres)")
-    connection.execute("CALL postgres_execute('pg', 'DROP SCHEMA public CASCADE')")
-    connection.execute("CALL postgres_execute('pg', 'CREATE SCHEMA public')")
-    connection.close()
-    return f"ducklake:postgres:{catalog}?data={tmp_path / 'data'}&outbox={tmp_path / 'local'}"
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as catalog:
+        yield catalog
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres":
-        return postgres_url(tmp_path)
-    return f"ducklake:sqlite:{tmp_path / 'catalog.sqlite'}?data={tmp_path / 'data'}"
+    if request.param == "sqlite":
+        return f"ducklake:sqlite:{tmp_path / 'catalog.sqlite'}?data={tmp_path / 'data'}"
+    catalog: str = request.getfixturevalue("postgres")
+    connection = duckdb.connect()
+    connection.execute(f"LOAD {quoted(extension_path('postgres_scanner'))}")
+    connection.execute(f"ATTACH {quoted(catalog)} AS pg (TYPE postgres)")
+    for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+        connection.execute(f"CALL postgres_execute('pg', {quoted(statement)})")
+    connection.close()
+    return f"ducklake:postgres:{catalog}?data={tmp_path / 'data'}&outbox={tmp_path / 'local'}"
 
 
 @pytest.mark.slow

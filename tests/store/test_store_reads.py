@@ -49,6 +49,11 @@ def test_queries_cannot_write_and_do_not_see_python_variables(store: TraceStore)
         store.query("SELECT run_id, at FROM runs")
 
 
+def test_a_slow_query_prints_no_progress_bar_into_the_output(store: TraceStore) -> None:
+    setting = store.query("SELECT current_setting('enable_progress_bar') AS bar")
+    assert setting["bar"].to_pylist() == [False]
+
+
 def test_steps_for_returns_the_newest_good_step_of_the_asked_items_and_specs(
     store: TraceStore,
 ) -> None:
