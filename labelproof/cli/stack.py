@@ -72,6 +72,9 @@ def up(
         bool,
         typer.Option("--worker/--no-worker", help="Also start a worker that executes runs."),
     ] = True,
+    worker_limit: Annotated[
+        int, typer.Option("--worker-limit", min=1, help="Runs that this worker executes at once.")
+    ] = 4,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in this terminal until Ctrl-C.")
     ] = False,
@@ -84,7 +87,7 @@ def up(
         from labelproof.stack.plan import Options
 
         folder = root.resolve() if root is not None else find_root()
-        options = Options(port=port, worker=worker, schedules=schedules)
+        options = Options(port=port, worker=worker, schedules=schedules, worker_limit=worker_limit)
         if foreground:
             with _progress(quiet=as_json) as report:
                 run_foreground(folder, options, report=report)

@@ -13,7 +13,7 @@ from labelproof.spec.errors import ConfigError
 from labelproof.stack.api import is_healthy, is_loopback
 from labelproof.stack.env import choose_port, is_port_free, local_api_url
 from labelproof.stack.handle import running_server
-from labelproof.stack.services import Service, prefect_server, prefect_worker
+from labelproof.stack.services import DEFAULT_WORKER_LIMIT, Service, prefect_server, prefect_worker
 from labelproof.stack.setup import StackSetup, drain, read_deployments
 from labelproof.stack.supervisor import Supervisor
 
@@ -25,6 +25,7 @@ class Options:
     port: int | None = None
     worker: bool = True
     schedules: bool | None = None
+    worker_limit: int = DEFAULT_WORKER_LIMIT
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,7 +73,7 @@ def make_supervisor(
     else:
         port, url = 0, foreign
     if options.worker:
-        services.append(prefect_worker())
+        services.append(prefect_worker(limit=options.worker_limit))
     if not services:
         raise ConfigError(
             f"nothing to start: PREFECT_API_URL names {foreign} and --no-worker was given",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from labelproof.stack.api import POOL, PrefectApi, StackError, is_healthy
 from labelproof.stack.env import HOST, server_env
+
+DEFAULT_WORKER_LIMIT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,28 +62,32 @@ def prefect_server() -> Service:
     )
 
 
-def prefect_worker(pool: str = POOL) -> Service:
-    """Return the process worker of ``pool``; each flow run is a process of its own below it."""
-    name = worker_name()
+def prefect_worker(pool: str = POOL, *, limit: int = DEFAULT_WORKER_LIMIT) -> Service:
+    """Return the process worker of ``pool``; each flow run is a process of its own below it.
+
+    ``limit``: runs at once. Without one the first worker to ask takes every run that is due, and
+    workers on other machines stay idle.
+    """
 
     def ready(ctx: Context) -> bool:
         with PrefectApi(ctx.api_url, timeout_s=5.0) as api:
             try:
-                return api.is_worker_online(name, since=ctx.started_at, pool=pool)
+                return api.is_worker_online(worker_name(ctx.root), since=ctx.started_at, pool=pool)
             except StackError:
                 return False  # the server is just restarting; the time limit still holds
 
     return Service(
         name="worker",
-        command=lambda _: [
+        command=lambda ctx: [
             *(sys.executable, "-m", "prefect", "worker", "start"),
-            *("--pool", pool, "--type", "process", "--name", name),
-            *("--install-policy", "never"),
+            *("--pool", pool, "--type", "process", "--name", worker_name(ctx.root)),
+            *("--install-policy", "never", "--limit", str(limit)),
         ],
         ready=ready,
     )
 
 
-def worker_name() -> str:
-    """Return one stable name per machine: restarts do not leave a trail of dead workers in the UI."""
-    return "labelproof-" + (re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname()) or "local")
+def worker_name(root: Path) -> str:
+    """Return one stable name per machine and root: restarts leave no trail of dead workers in the UI."""
+    host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname()) or "local"
+    return f"labelproof-{host}-{hashlib.blake2b(str(root).encode(), digest_size=3).hexdigest()}"

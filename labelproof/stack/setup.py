@@ -37,7 +37,15 @@ def read_deployments(root: Path) -> list[dict[str, Any]]:
     deployments = value.get("deployments") if isinstance(value, dict) else None
     if not isinstance(deployments, list) or not deployments:
         raise ConfigError("expected a list of deployments, found none", path=path, key="deployments")
-    return [one for one in deployments if isinstance(one, dict)]
+    for one in deployments:
+        file, _, function = str(one.get("entrypoint", "") if isinstance(one, dict) else "").partition(":")
+        if not function or not (root / file).is_file():
+            raise ConfigError(
+                f"expected FILE.py:FUNCTION of a flow in {root}, found {file or one!r}",
+                path=path,
+                key="deployments.entrypoint",
+            )
+    return deployments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +67,7 @@ class StackSetup:
             before = api.schedules()
             if self.own_server:
                 api.ensure_zombie_automation(within_s=3.0 * HEARTBEAT_S)
-                close_stopped_runs(api)
+                close_stopped_runs(api, worker_name(context.root))
             if self.with_worker:
                 supervisor.start_early("worker")
             if self.own_server or not api.deployments():
@@ -93,14 +101,13 @@ def apply_schedules(
     return target
 
 
-def close_stopped_runs(api: PrefectApi) -> int:
+def close_stopped_runs(api: PrefectApi, worker: str) -> int:
     """Mark runs of the pool Crashed that no process executes any more; returns how many.
 
-    Called when the pool's worker of this machine does not run: its runs died with it. While workers
-    of other machines are online nothing is closed here: the runs may be theirs, and the automation
-    on heartbeats finds the dead ones.
+    Called when ``worker`` does not run: its runs died with it. While other workers of the pool are
+    online nothing is closed: the runs may be theirs, and the automation on heartbeats finds dead ones.
     """
-    if api.other_workers_online(worker_name()):
+    if api.other_workers_online(worker):
         return 0
     count = 0
     for run in api.runs(states=["RUNNING", "PENDING", "CANCELLING"], limit=200):
@@ -112,7 +119,7 @@ def close_stopped_runs(api: PrefectApi) -> int:
 def drain(context: Context) -> None:
     """Close the runs the worker left, then wait until the server has written its queues."""
     with PrefectApi(context.api_url) as api:
-        close_stopped_runs(api)
+        close_stopped_runs(api, worker_name(context.root))
         if _something_ran(api):
             api.drain()
 

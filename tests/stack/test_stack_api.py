@@ -137,10 +137,10 @@ def test_runs_are_closed_only_when_no_other_worker_may_own_them(fake: FakePrefec
     workers = ("POST", "/work_pools/labelproof/workers/filter")
     with PrefectApi(fake.url) as api:
         fake.answers[workers] = [{"name": "labelproof-other", "status": "ONLINE"}]
-        assert close_stopped_runs(api) == 0
+        assert close_stopped_runs(api, "labelproof-here") == 0
         assert fake.changes() == []
         fake.answers[workers] = [{"name": "labelproof-other", "status": "OFFLINE"}]
-        assert close_stopped_runs(api) == 1
+        assert close_stopped_runs(api, "labelproof-here") == 1
     method, path, body = fake.changes()[0]
     assert (method, path) == ("POST", "/flow_runs/r1/set_state")
     assert body["state"]["type"] == "CRASHED"

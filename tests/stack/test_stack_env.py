@@ -97,6 +97,9 @@ def test_up_without_deployments_names_the_file_it_wants(paths: StackPaths) -> No
     (paths.root / "prefect.yaml").write_text("deployments: []\n")
     with pytest.raises(ConfigError, match="expected a list of deployments"):
         make_supervisor(paths.root, Options())
+    (paths.root / "prefect.yaml").write_text("deployments: [{entrypoint: 'flows/gone.py:label'}]\n")
+    with pytest.raises(ConfigError, match=r"entrypoint.*flows/gone\.py"):
+        make_supervisor(paths.root, Options())
 
 
 def test_a_dead_server_elsewhere_is_an_error_and_one_here_is_the_port_to_use(
@@ -104,7 +107,8 @@ def test_a_dead_server_elsewhere_is_an_error_and_one_here_is_the_port_to_use(
 ) -> None:
     held, port = busy_port()
     held.close()
-    (paths.root / "prefect.yaml").write_text("deployments: [{name: a}]\n")
+    (paths.root / "prefect.yaml").write_text("deployments: [{entrypoint: 'a.py:f'}]\n")
+    (paths.root / "a.py").touch()
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
     assert foreign_api_url(paths.root) is None
     supervisor = make_supervisor(paths.root, Options())
