@@ -48,7 +48,8 @@ class Condition:
 
     def holds(self, signals: Mapping[str, Any]) -> bool:
         """Return whether the condition is met; a signal that is missing makes its comparison false,
-        except confidence, margin and agreement, which count as 0 (unknown is not trusted)."""
+        except confidence, margin and agreement, which count as 0 (unknown is not trusted).
+        """
         return bool(_evaluate(self._body, signals))
 
 
@@ -70,7 +71,7 @@ def parse_condition(source: str) -> Condition:
     unknown = names - SIGNALS.keys()
     if unknown:
         raise ValueError(
-            f"unknown signal {sorted(unknown)[0]!r} in {source!r}; expected one of {', '.join(SIGNALS)}"
+            f"unknown signal {min(unknown)!r} in {source!r}; expected one of {', '.join(SIGNALS)}"
         )
     _check(body, source)
     return Condition(source, names, body)

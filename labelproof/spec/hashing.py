@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -90,7 +91,7 @@ def _utf8(part: str) -> bytes:
 def _refuse_non_finite(value: Any) -> None:
     kind = type(value)
     if kind is float:
-        if value != value or value in (float("inf"), float("-inf")):
+        if not isfinite(value):
             raise BugError("NaN and infinities have no canonical form")
     elif kind is dict:
         for inner in value.values():

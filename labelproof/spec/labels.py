@@ -109,7 +109,7 @@ class LabelSchema(BaseModel):
         if isinstance(value, str):
             value = [] if value in ("", EMPTY_SET) else value.split("+")
         if not isinstance(value, Iterable):
-            raise ValueError(f"expected a list of names from {list(self.leaves)}, found {value!r}")  # noqa: TRY004
+            raise ValueError(f"expected a list of names from {list(self.leaves)}, found {value!r}")  # noqa: TRY004  # as documented
         chosen = {self._leaf(name) for name in value}
         return "+".join(name for name in sorted(chosen)) if chosen else EMPTY_SET
 
@@ -127,7 +127,7 @@ class LabelSchema(BaseModel):
 
     def _leaf(self, value: str) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"expected a label name, found {value!r}")
+            raise ValueError(f"expected a label name, found {value!r}")  # noqa: TRY004  # as documented
         name = value.strip()
         if name in self._leaf_set:
             return name

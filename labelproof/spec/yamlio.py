@@ -94,7 +94,7 @@ def _config_error(
     problems = []
     for detail in error.errors():
         keys, line = _locate(detail["loc"], root)
-        problems.append((line, ".".join(map(str, keys)), _say(detail, model, keys)))
+        problems.append((line, ".".join(map(str, keys)), _say(detail, model)))
     problems.sort(key=lambda problem: problem[0])
     line, key, message = problems[0]
     more = "".join(f"\n  {path}:{ln}: {k}: {m}" for ln, k, m in problems[1:])
@@ -126,7 +126,7 @@ def _locate(loc: tuple[int | str, ...], root: yaml.Node | None) -> tuple[list[in
     return keys, line
 
 
-def _say(detail: ErrorDetails, model: type[BaseModel], keys: list[int | str]) -> str:
+def _say(detail: ErrorDetails, model: type[BaseModel]) -> str:
     found = detail.get("input")
     shown = repr(found)
     shown = shown if len(shown) <= 80 else shown[:77] + "…"
@@ -147,7 +147,9 @@ def _say(detail: ErrorDetails, model: type[BaseModel], keys: list[int | str]) ->
                 f"{_meant(context['tag'], context['expected_tags'])} Expected one of: {context['expected_tags']}"
             )
         case "union_tag_not_found":
-            return f"{detail['ctx']['discriminator'].strip(chr(39))} is required, but not there; found {shown}"
+            return (
+                f"{detail['ctx']['discriminator'].strip(chr(39))} is required, but not there; found {shown}"
+            )
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:
