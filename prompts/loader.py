@@ -27,6 +27,7 @@ ITEM_VARIABLES = frozenset(
     ("item", "fence", "near_examples", "error", "label", "rationale", "signals", "transcript", "asked")
 )
 """Variables that differ from item to item; admitted in the user section only."""
+_NAME = r"^[a-z][a-z0-9_]*$"
 _FILE = re.compile(r"\A---\n(?P<head>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
 _SECTIONS = re.compile(r"\A\s*# System\n(?P<system>.*?)^# User\n(?P<user>.*)\Z", re.DOTALL | re.MULTILINE)
 
@@ -34,7 +35,7 @@ _SECTIONS = re.compile(r"\A\s*# System\n(?P<system>.*?)^# User\n(?P<user>.*)\Z",
 class _FrontMatter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=_NAME)
     version: int = Field(ge=1)
     variables: tuple[str, ...]
     changed: str = Field(min_length=3)
@@ -70,7 +71,7 @@ class PromptTemplate:
     def _render(self, template: Template, variables: Mapping[str, Any]) -> str:
         try:
             return template.render(variables).strip()
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise ConfigError(f"template {self.reference}: {error}", path=self.path) from error
 
 
@@ -81,6 +82,10 @@ def load_template(reference: str, folders: Iterable[Path] = ()) -> PromptTemplat
     differs from the file's is a ``ConfigError``: the strategy was written for another text.
     """
     name, _, version = reference.partition("@")
+    if not re.fullmatch(_NAME, name):
+        raise ConfigError(
+            f"{reference!r} is no template name; expected e.g. label_json or label_json@1", key="prompt"
+        )
     tried = [folder / f"{name}.md" for folder in (*folders, BUNDLED)]
     for path in tried:
         if path.is_file():
@@ -122,11 +127,16 @@ def _parse(path: Path, text: str) -> PromptTemplate:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
     )
     try:
-        used_system = meta.find_undeclared_variables(env.parse(sections["system"]))
-        used_user = meta.find_undeclared_variables(env.parse(sections["user"]))
+        trees = env.parse(sections["system"]), env.parse(sections["user"])
+        used_system, used_user = (meta.find_undeclared_variables(tree) for tree in trees)
         system, user = env.from_string(sections["system"]), env.from_string(sections["user"])
     except TemplateError as error:
         raise ConfigError(f"not valid Jinja: {error}", path=path) from error
+    if any(list(meta.find_referenced_templates(tree)) for tree in trees):
+        raise ConfigError(
+            "a template may not include, import or extend other templates: its text is its version",
+            path=path,
+        )
     _check_variables(path, head, used_system, used_user)
     return PromptTemplate(
         name=head.name,
@@ -141,9 +151,7 @@ def _parse(path: Path, text: str) -> PromptTemplate:
     )
 
 
-def _check_variables(
-    path: Path, head: _FrontMatter, used_system: set[str], used_user: set[str]
-) -> None:
+def _check_variables(path: Path, head: _FrontMatter, used_system: set[str], used_user: set[str]) -> None:
     used = used_system | used_user
     declared = set(head.variables)
     if used != declared:
