@@ -37,9 +37,8 @@ def _run(
     return fitted, found, found.codes == gold, raw, best
 
 
-@pytest.mark.parametrize("k", [2, 4, 12])
+@pytest.mark.parametrize(("n", "k"), [(200, 2), (200, 4), (200, 12), (1000, 2), (1000, 12)])
 @pytest.mark.parametrize("kind", ["equal", "uneven", "rare"])
-@pytest.mark.parametrize("n", [200, 1000])
 def test_auto_never_hurts_with_enough_gold_and_comes_near_the_best(n: int, kind: str, k: int) -> None:
     """Test of 3000 items: no loss to the raw argmax beyond 3 standard errors of the paired difference.
 
@@ -54,9 +53,9 @@ def test_auto_never_hurts_with_enough_gold_and_comes_near_the_best(n: int, kind:
     assert loss.mean() <= min(k, 8) / n + 3 * loss.std() / np.sqrt(TEST_N)
 
 
-@pytest.mark.parametrize(("n", "seeds"), [(20, 3), (50, 1)])
+@pytest.mark.parametrize(("n", "seeds"), [(20, 2), (50, 1)])
 def test_auto_helps_on_average_with_little_gold(n: int, seeds: int) -> None:
-    """Over 27 (9) models the mean gain is beyond 3 standard errors between models; few lose anything."""
+    """Over 18 (9) models the mean gain is beyond 3 standard errors between models; few lose anything."""
     gains = np.array(
         [
             np.mean(right.astype(float) - raw)

@@ -106,7 +106,7 @@ def test_temperature_recovers_a_known_scale() -> None:
     assert abs(3 * model.scale - 1) < 4 / np.sqrt(information) + 0.01
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(PROBS, st.data(), PROBS)
 def test_platt_never_reorders(top: list[float], data: st.DataObject, new: list[float]) -> None:
     right = data.draw(st.lists(st.booleans(), min_size=len(top), max_size=len(top)))
