@@ -21,8 +21,10 @@ from labelproof.store.location import masked
 from labelproof.store.outbox import DamagedSegment, Outbox, Segment
 from labelproof.store.schema import ARROW_TYPES
 
-MAX_BYTES = 8 << 20
-"""One drain's bound by size: about 20 000 rows, a quarter of a second under the lock."""
+MAX_BYTES = 5 << 20
+"""One drain's bound by size: about 12 000 rows, a quarter of a second under the lock."""
+BREATH_S = 0.02
+"""Pause between the steps of a long drain: waiting readers, who look every 5 ms, go first."""
 MAX_SEGMENTS = 64
 _REST = 9.0
 """The background thread rests this many times the CPU a drain took: at most a tenth of a core."""

@@ -23,7 +23,8 @@ from labelproof.store.outbox import fsync_path, new_batch_id
 Cursor = duckdb.DuckDBPyConnection
 T = TypeVar("T")
 READ_WAIT_S = 30.0
-_POLL_S = (0.001, 0.002, 0.005, 0.01)
+_POLL_S = (0.001, 0.002, 0.005)
+_WRITER_POLL_S = (0.03,)  # a reader waits for its answer, a drain does not: readers come first
 SETTINGS = (
     "USE trace; SET TimeZone = 'UTC'; SET python_enable_replacements = false; "
     "SET enable_progress_bar = false"  # it would be printed into the output of --json
@@ -125,7 +126,7 @@ class FileEngine:
     def write(self, work: Callable[[Cursor], T], *, wait_s: float) -> T:
         """Run ``work`` under the exclusive lock; the gate is held while readers inside finish."""
         deadline = time.monotonic() + wait_s
-        for _ in attempts(wait_s):
+        for _ in attempts(wait_s, _WRITER_POLL_S):
             with gate(self._gate, exclusive=True) as held:
                 if not held:
                     continue
@@ -234,13 +235,13 @@ def quoted(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def attempts(wait_s: float) -> Iterator[int]:
+def attempts(wait_s: float, pauses_s: tuple[float, ...] = _POLL_S) -> Iterator[int]:
     """Yield once at once, then after growing pauses until ``wait_s`` seconds are over."""
     deadline = time.monotonic() + wait_s
     attempt = 0
     while True:
         yield attempt
-        pause = _POLL_S[min(attempt // 4, len(_POLL_S) - 1)]
+        pause = pauses_s[min(attempt // 4, len(pauses_s) - 1)]
         if time.monotonic() + pause > deadline:
             return
         time.sleep(pause)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from labelproof.spec.errors import StoreError
 from labelproof.store._columns import Columns, build_table
 from labelproof.store.drain import (
+    BREATH_S,
     MAX_BYTES,
     MAX_SEGMENTS,
     BackgroundDrain,
@@ -169,6 +170,7 @@ class TraceStore:
             drained += report.drained
             if report.left == 0 or left_s <= 0:
                 return DrainReport(drained=drained, left=report.left)
+            time.sleep(BREATH_S)
 
     def background_drain(self, interval_s: float = 1.0) -> BackgroundDrain:
         """Return a context manager whose thread drains about every ``interval_s`` seconds.

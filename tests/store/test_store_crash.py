@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,42 @@ def test_killed_writers_lose_nothing_acknowledged_and_double_nothing(tmp_path: P
                 assert rows == ids
                 # The last batch may be durable without its acknowledgement having come through.
                 assert rows in (acknowledged * 20, (acknowledged + 1) * 20)
+
+
+def test_threads_of_one_process_read_append_and_drain_at_once(tmp_path: Path) -> None:
+    problems: list[BaseException] = []
+    with open_store(tmp_path) as store, open_store(tmp_path) as other:
+
+        def write(name: int) -> None:
+            for batch in range(8):
+                ids = [f"{name}-{batch}-{row}" for row in range(5)]
+                (store if name else other).append("decisions", {"item_id": ids})
+                other.drain()
+
+        def read() -> None:
+            seen = 0
+            while seen < 80:
+                table = store.query("SELECT count(DISTINCT item_id), count(*) FROM decisions", fresh=True)
+                ids, rows = (column[0].as_py() for column in table.columns)
+                assert ids == rows
+                assert rows >= seen
+                seen = rows
+
+        def guarded(act: Callable[..., None], *args: int) -> None:
+            try:
+                act(*args)
+            except BaseException as problem:
+                problems.append(problem)
+
+        threads = [threading.Thread(target=guarded, args=args) for args in [(write, 0), (write, 1)]]
+        threads += [threading.Thread(target=guarded, args=(read,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert problems == []
+        assert store.drain_all(30).left == 0
+        assert store.query("FROM decisions").num_rows == 80
 
 
 @pytest.mark.slow
