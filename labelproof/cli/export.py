@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +58,6 @@ SELECT coalesce(n.external_id, c.item_id) AS external_id, c.item_id, t.text, c.l
 FROM chosen AS c
 LEFT JOIN names AS n USING (item_id)
 LEFT JOIN text_by_hash AS t ON t.text_hash = n.text_hash
-WHERE $decision = 'all' OR c.decision = $decision
 ORDER BY external_id, item_id
 """
 
@@ -104,12 +104,17 @@ def export(
             "project": folder.name,
             "run": run,
             "strategy": strategy or (None if run else folder.spec.default_strategy),
-            "decision": decision.value,
         }
         with open_store(store or default_store(), create=False) as opened:
             rows = opened.query(_QUERY, wanted, fresh=True)
             if rows.num_rows == 0:
                 raise ConfigError(_nothing(opened, wanted), hint=f"labelproof run {folder.name}")
+            counts = Counter(rows["decision"].to_pylist())
+            if decision is not Decision.ALL:
+                rows = rows.filter([decided == decision.value for decided in rows["decision"].to_pylist()])
+            if rows.num_rows == 0:
+                _print_none(decision, counts, as_json=as_json)
+                raise typer.Exit(EXIT_NO)
             rows = _with_models(rows, opened)
         rows = _shaped(rows, folder.spec.labels, keep_text=text)
         written = write_labels(rows, to, declared, guard_formulas=guard)
@@ -118,8 +123,14 @@ def export(
             emit_json(result)
         else:
             _print(result)
-    if not result["rows"]:
-        raise typer.Exit(EXIT_NO)
+
+
+def _print_none(decision: Decision, counts: Counter[str], *, as_json: bool) -> None:
+    if as_json:
+        emit_json({"file": None, "rows": 0, "decisions": counts})
+        return
+    found = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
+    console().print(f"no item is {decision.value}; found {found}. Nothing was written")
 
 
 def _nothing(opened: TraceStore, wanted: dict[str, str | None]) -> str:
@@ -176,13 +187,10 @@ def _shaped(rows: pa.Table, schema: LabelSchema, *, keep_text: bool) -> pa.Table
 
 
 def _result(rows: pa.Table, to: Path, written: int) -> dict[str, Any]:
-    counts: dict[str, int] = {}
-    for decided in rows["decision"].to_pylist():
-        counts[decided] = counts.get(decided, 0) + 1
     return {
         "file": str(to),
         "rows": written,
-        "decisions": counts,
+        "decisions": Counter(rows["decision"].to_pylist()),
         "strategy_fingerprints": rows["strategy_fp"].unique().to_pylist(),
         "runs": rows["run_id"].unique().to_pylist(),
     }

@@ -119,7 +119,7 @@ def test_csv_is_guarded_and_an_existing_file_kept(
         (["--to", "out.xlsx"], "cannot tell the format"),
         (
             ["--to", "o.csv", "--strategy", "none"],
-            "strategy none, decision all; strategies that ran here: champion",
+            "strategy none; strategies that ran here: champion",
         ),
         (["--to", "o.csv", "--run", "r9"], "no decision for project mine, run r9"),
     ],
@@ -128,6 +128,16 @@ def test_nothing_to_export_says_why(run: Run, stored: Path, options: Sequence[st
     code, _, err = run("export", "mine", *options)
     assert code == 2
     assert says in err.replace("\n", " ")
+
+
+def test_no_item_with_the_decision_is_an_answer_not_a_mistake(
+    run: Run, run_json: Callable[..., Any], stored: Path
+) -> None:
+    options = ["export", "mine", "--to", "o.csv", "--run", "r2", "--decision", "failed"]
+    code, out, _ = run(*options)
+    assert (code, out) == (1, "no item is failed; found 2 auto_accept. Nothing was written\n")
+    assert run_json(*options, exits=1)["rows"] == 0
+    assert not Path("o.csv").exists()
 
 
 def test_without_a_store_it_says_so(run: Run) -> None:
