@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.state import Example, ItemState
-from evaluation.calibration import FittedCalibrator, fit_calibrator
+from evaluation.calibration import FittedCalibrator, Method, fit_calibrator
 from evaluation.multilabel_calibration import FittedMultiLabelCalibrator, fit_multilabel_calibrator
 from evaluation.text_classifier import TextClassifier, cross_fit_text_classifier
 from labelproof.spec.hashing import digest
@@ -108,11 +108,12 @@ def fit(
     *,
     training: Sequence[Example],
     open_encoder: OpenEncoder,
+    class_prior: Mapping[str, float] | None = None,
 ) -> Fitted:
     """Return the calibrator of one step.
 
     ``states`` with a gold label are the calibration items; without any gold all states are the batch whose
-    bias is removed. ``training`` (the ``examples`` split) joins the calibration items in training the
+    bias is removed. ``class_prior``: known shares of the labels. ``training`` (the ``examples`` split) joins the calibration items in training the
     text classifiers, whose scores of the calibration items are out-of-fold.
     """
     multi = schema.kind == "multi"
@@ -120,8 +121,8 @@ def fit(
     labelled = [state for state in usable if state.item.id in gold]
     labels = [gold[state.item.id] for state in labelled]
     classifiers, encoded = _train(spec, schema, labelled, labels, training, open_encoder)
-    method = spec.method
-    if method in ("batch", "none") or not labelled:
+    method: Method = "batch" if spec.method == "none" else spec.method
+    if method == "batch" or not labelled:
         labelled, labels, encoded, method = [], [], None, "batch"
     fit_one = fit_multilabel_calibrator if multi else fit_calibrator
     calibrator: FittedCalibrator | FittedMultiLabelCalibrator = fit_one(
@@ -131,6 +132,7 @@ def fit(
         method=method,
         encoder_log_probs_oof=encoded,
         batch_log_probs=_scores(usable, multi=multi, k=len(schema.leaves)),
+        class_prior=[class_prior[leaf] for leaf in schema.leaves] if class_prior else None,
         seed=spec.seed,
     )
     if not calibrator.needs_encoder:

@@ -170,6 +170,8 @@ def _resolve_step(
         }
         if step.encoder != "none":
             components["examples"] = snapshots["examples"]
+    if isinstance(step, CalibrateStep) and project.spec.class_prior:
+        components["class_prior"] = dict(project.spec.class_prior)
     if isinstance(step, RouteStep):
         components = {"kind": step.kind, "routing": routing.model_dump(mode="json")}
     return ResolvedStep(

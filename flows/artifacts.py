@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import runtime
@@ -10,6 +11,13 @@ from prefect.client.orchestration import get_client
 
 if TYPE_CHECKING:
     from labelproof.report.run_report import RunReport
+
+
+def run_name() -> str:
+    """Return the flow run's name: flow, project folder's name, strategy."""
+    params = runtime.flow_run.parameters["params"]
+    given = params if isinstance(params, dict) else params.model_dump()
+    return "-".join((runtime.flow_run.flow_name, Path(given["project"]).name, given["strategy"]))
 
 
 async def tag_flow_run(*, project: str, strategy: str, fingerprint: str) -> None:

@@ -11,7 +11,7 @@ from prefect import flow, runtime, task
 from agents.run.drive import drive
 from agents.run.recorder import TASK_RUN
 from agents.run.session import LabelRequest, LabelSession
-from flows.artifacts import leave_label_artifacts, tag_flow_run
+from flows.artifacts import leave_label_artifacts, run_name, tag_flow_run
 from flows.params import LabelParams
 from labelproof.spec.errors import LabelproofError
 from labelproof.spec.hashing import short
@@ -51,7 +51,7 @@ async def label_task(run_id: str, index: int) -> Mapping[str, int]:
     return await _SESSIONS[run_id].label_batch(index)
 
 
-@flow(name="label", flow_run_name="label-{params.project}-{params.strategy}", persist_result=False)
+@flow(name="label", flow_run_name=run_name, persist_result=False)
 async def label(params: LabelParams) -> dict[str, Any]:
     """Label the items of a project with one strategy, and score them on gold if there is some."""
     from labelproof.report.run_report import run_report

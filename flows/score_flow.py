@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow, task
 
-from flows.artifacts import leave_score_artifacts, tag_flow_run
+from flows.artifacts import leave_score_artifacts, run_name, tag_flow_run
 from flows.params import ScoreParams
 
 
@@ -21,7 +21,7 @@ def score_task(params: ScoreParams) -> dict[str, Any]:
     ).to_json()
 
 
-@flow(name="score", flow_run_name="score-{params.project}-{params.strategy}-{params.split}", persist_result=False)
+@flow(name="score", flow_run_name=run_name, persist_result=False)
 async def score(params: ScoreParams) -> dict[str, Any]:
     """Score a strategy on gold and leave the table as an artifact."""
     report = await asyncio.to_thread(score_task, params)

@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from agents.models.lean import parse_logprobs
+from agents.models.lean import parse_logprobs, token_texts
 from agents.models.protocol import ChatRequest, ChatResult, ProviderTimeout
 from agents.models.weights import weights_path
 from labelproof.spec.errors import (
@@ -158,6 +158,7 @@ class EmbeddedChat:
             text="".join(collected.text),
             finish_reason=collected.finish_reason,
             logprobs=parse_logprobs(collected.logprobs),
+            tokens=token_texts(collected.logprobs),
             tokens_in=usage.get("prompt_tokens", 0),
             tokens_out=usage.get("completion_tokens", 0),
             tokens_cached=details.get("cached_tokens", 0),

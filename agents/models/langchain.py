@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 
 from agents.models.failures import from_status
-from agents.models.lean import parse_logprobs
+from agents.models.lean import parse_logprobs, token_texts
 from agents.models.pricing import price_of
-from agents.models.protocol import ChatRequest, ChatResult, ProviderTimeout, TokenLogprobs
+from agents.models.protocol import ChatRequest, ChatResult, ProviderTimeout
 from agents.models.secrets import Secret, scrub
 from labelproof.spec.errors import (
     ConfigError,
@@ -184,11 +184,13 @@ class LangChainChat:
         tokens_out = int(usage.get("output_tokens") or 0)
         tokens_cached = int((usage.get("input_token_details") or {}).get("cache_read") or 0)
         price = self._price
+        generated = _generated(about)
         finish = str(about.get("finish_reason") or about.get("stop_reason") or "stop").lower()
         return ChatResult(
             text=_text_of(message),
             finish_reason=_FINISH.get(finish, finish),
-            logprobs=_logprobs_of(about),
+            logprobs=parse_logprobs(generated),
+            tokens=token_texts(generated),
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             tokens_cached=tokens_cached,
@@ -265,7 +267,8 @@ def _text_of(message: Any) -> str:
     return str(content)
 
 
-def _logprobs_of(about: Mapping[str, Any]) -> tuple[TokenLogprobs, ...]:
+def _generated(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the generated tokens in OpenAI's form, empty when the provider gave none."""
     logprobs = about.get("logprobs")
     content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-    return parse_logprobs(content) if content else ()
+    return list(content or ())

@@ -161,7 +161,8 @@ class LeanChat:
             tokens_in = usage.get("prompt_tokens") or 0
             tokens_out = usage.get("completion_tokens") or 0
             tokens_cached = details.get("cached_tokens") or 0
-            kept = parse_logprobs(logprobs["content"]) if logprobs and logprobs.get("content") else ()
+            content = (logprobs.get("content") if logprobs else None) or []
+            kept, tokens = parse_logprobs(content), token_texts(content)
         except (KeyError, IndexError, TypeError, AttributeError):
             error = data.get("error") if isinstance(data, dict) else None
             if error:
@@ -178,6 +179,7 @@ class LeanChat:
             text=text,
             finish_reason=finish,
             logprobs=kept,
+            tokens=tokens,
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             tokens_cached=tokens_cached,
@@ -221,6 +223,11 @@ def parse_logprobs(tokens: list[dict[str, Any]]) -> tuple[TokenLogprobs, ...]:
             alternatives[token["token"]] = float(token["logprob"])
         kept.append(alternatives)
     return tuple(kept)
+
+
+def token_texts(tokens: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the texts of the generated tokens, aligned with ``parse_logprobs``."""
+    return tuple(token["token"] for token in tokens)
 
 
 def _text_of(message: Mapping[str, Any], finish: str) -> tuple[str, str]:

@@ -111,6 +111,9 @@ class Engine:
     _steps: tuple[Step, ...] = ()
     _preloaded: dict[str, str] | None = None
     _first: Step | None = None
+    _fitting: bool = False
+    _fitted_outputs: dict[str, Mapping[str, Any] | str] = field(default_factory=dict)
+    """Step key → output, or failure, of the model steps of the fit phase: the batches meet its items again."""
 
     def __post_init__(self) -> None:
         self._steps = tuple(build_step(step, self.resources) for step in self.strategy.steps)
@@ -127,10 +130,14 @@ class Engine:
         cached = await self._load(items)
         fitted = []
         last = max(i for i, step in enumerate(self._steps) if isinstance(step, Calibrate))
-        for seq, step in enumerate(self._steps[: last + 1]):
-            if isinstance(step, Calibrate):
-                fitted.append(await asyncio.to_thread(step.fit, states, gold))
-            await self._run_step(seq, step, states, cached)
+        self._fitting = True
+        try:
+            for seq, step in enumerate(self._steps[: last + 1]):
+                if isinstance(step, Calibrate):
+                    fitted.append(await asyncio.to_thread(step.fit, states, gold))
+                await self._run_step(seq, step, states, cached)
+        finally:
+            self._fitting = False
         return fitted
 
     async def run(self, items: Sequence[Item]) -> list[ItemState]:
@@ -177,8 +184,14 @@ class Engine:
         have = {row["item_id"] for row in rows}
         partly = [item_id for item_id in ids if len(specs) > 1 or item_id not in have]
         if partly:
+            # A failed step is tried anew, so its unusable answers are not played back.
+            marks = ", ".join("?" * len(specs))
+            query = f"SELECT DISTINCT step_key FROM steps WHERE status = 'failed' AND spec_fp IN ({marks})"
+            failed = await asyncio.to_thread(store.query, query, specs, fresh=True)
+            unusable = set(failed["step_key"].to_pylist())
             for call in await asyncio.to_thread(store.calls_for, partly):
-                self.stored_calls[call["call_key"]] = _stored_result(call)
+                if call["step_key"] not in unusable:
+                    self.stored_calls[call["call_key"]] = _stored_result(call)
         return {row["step_key"]: row["output_json"] for row in rows}
 
     async def _run_step(
@@ -227,10 +240,19 @@ class Engine:
         input_hash = digest(step.inputs(state))
         key = digest_parts(step.resolved.fingerprint, input_hash, str(repeat))
         known = cached.get(key)
+        if key in self._fitted_outputs:
+            fitted = self._fitted_outputs[key]
+            if isinstance(fitted, str):
+                state.failure = fitted
+            else:
+                step.apply(state, fitted)
+            return
         if known is not None:
             stored = orjson.loads(known)
             step.apply(state, stored)
             self.counts.steps_reused += 1
+            if self._fitting:
+                self._fitted_outputs[key] = stored
             self._record(step, state, key, input_hash, stored, "ok", cache_hit=True)
         else:
             calls = _Calls(self, key, state.item.id)
@@ -240,11 +262,15 @@ class Engine:
                 raise
             except (OutputError, ProviderError) as error:
                 state.failure = f"{step.name}: {error.message}"
+                if self._fitting:
+                    self._fitted_outputs[key] = state.failure
                 self._record(
                     step, state, key, input_hash, None, "failed", error=error.message, stats=calls.stats
                 )
             else:
                 step.apply(state, output)
+                if self._fitting:
+                    self._fitted_outputs[key] = output
                 self._record(step, state, key, input_hash, output, "ok", stats=calls.stats)
         if self.on_item is not None and step is self._first:
             self.on_item()
@@ -286,7 +312,7 @@ class Engine:
 def _stored_result(call: Mapping[str, Any]) -> ChatResult:
     tokens, logprobs = orjson.loads(call["logprobs_json"]) if call["logprobs_json"] else ((), ())
     return ChatResult(
-        text=call["response"],
+        text=call["response_text"],
         finish_reason=call["finish_reason"],
         logprobs=tuple(logprobs),
         tokens=tuple(tokens),

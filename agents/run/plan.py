@@ -86,7 +86,7 @@ def plan_run(request: LabelRequest, work: Workload, store: TraceStore) -> Plan:
     specs = [step.resolved.fingerprint for step in steps if isinstance(step, ModelStep)]
     stored = store.steps_for([item.id for item in items], specs, request.repeat) if specs else []
     keys = {row["step_key"] for row in stored}
-    done = {(row["spec_fp"], row["item_id"]) for row in stored}
+    done = {(row["spec_fp"], row["item_id"]) for row in stored} | _skipped(store, specs, request.repeat)
     states = [ItemState(item) for item in items]
     plans: list[StepPlan] = []
     exact = True
@@ -109,6 +109,20 @@ def plan_run(request: LabelRequest, work: Workload, store: TraceStore) -> Plan:
         n_calibration=len(work.gold_items("calibration")),
         steps=tuple(plans),
     )
+
+
+def _skipped(store: TraceStore, specs: list[str], repeat: int) -> set[tuple[str, str]]:
+    """Return (step, item) pairs whose condition did not hold before: it will not hold this time either."""
+    if not specs:
+        return set()
+    marks = ", ".join("?" * len(specs))
+    rows = store.query(
+        "SELECT DISTINCT spec_fp, item_id FROM steps"
+        f" WHERE status = 'skipped' AND repeat_idx = ? AND spec_fp IN ({marks})",
+        [repeat, *specs],
+        fresh=True,
+    ).to_pylist()
+    return {(row["spec_fp"], row["item_id"]) for row in rows}
 
 
 def _is_stored(

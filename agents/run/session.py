@@ -143,7 +143,7 @@ class LabelSession:
         self.work = work
         self.store = store
         self.batches = list(in_batches(work.items, request.batch_size))
-        self.params = {k: v for k, v in asdict(request).items() if k not in ("store", "max_cost_usd")}
+        self.params = {"limit": request.limit, "repeat": request.repeat}
         previous = _unfinished_run(store, work, self.params)
         self.resumed = previous is not None
         self.run = RunInfo(
@@ -215,7 +215,7 @@ class LabelSession:
             certificate=None,
             guideline=self.work.folder.guideline(),
             training=self._examples(),
-            model_specs=used,
+            class_prior=self.work.folder.spec.class_prior,
         )
         recorder = Recorder(self.store, self.run)
         self._draining = self.store.background_drain()
@@ -411,17 +411,20 @@ def _spent(store: TraceStore, run_id: str) -> float:
 
 
 def _recorded(store: TraceStore, run_id: str) -> dict[str, int]:
-    """Return item id → how many of its step rows, plus its decision, the run has written."""
+    """Return item id → how many of its step rows, plus its decision, the run has written for good.
+
+    From its first failed step on an item is tried again, and its rows are written again as newer events.
+    """
     rows = store.query(
-        "SELECT item_id, max(seq) + 1 AS n FROM steps WHERE run_id = ? GROUP BY item_id", [run_id], fresh=True
+        "WITH latest AS (SELECT item_id, seq, status FROM steps WHERE run_id = $run_id"
+        ' QUALIFY row_number() OVER (PARTITION BY item_id, seq ORDER BY "at" DESC) = 1)'
+        " SELECT item_id, coalesce(min(seq) FILTER (status = 'failed'), max(seq) + 1"
+        " + (item_id IN (SELECT item_id FROM decisions WHERE run_id = $run_id))::INT) AS n"
+        " FROM latest GROUP BY item_id",
+        {"run_id": run_id},
+        fresh=True,
     ).to_pylist()
-    found = {row["item_id"]: int(row["n"]) for row in rows}
-    decided = store.query(
-        "SELECT DISTINCT item_id FROM decisions WHERE run_id = ?", [run_id], fresh=True
-    ).to_pylist()
-    for row in decided:
-        found[row["item_id"]] = found.get(row["item_id"], 0) + 1
-    return found
+    return {row["item_id"]: int(row["n"]) for row in rows}
 
 
 def _may_be_cached(store: TraceStore, resolved: ResolvedStrategy) -> bool:

@@ -16,7 +16,6 @@ from agents.resolve import ResolvedStep
 from agents.state import Example, ItemState
 from labelproof.spec.labels import LabelSchema
 from labelproof.spec.project import RoutingPolicy
-from labelproof.spec.strategy import ModelSpec
 
 Output = dict[str, Any]
 """A step's stored output: JSON values only."""
@@ -66,7 +65,8 @@ class Resources:
     guideline: str = ""
     training: Sequence[Example] = ()
     """The ``examples`` split, with which text classifiers are trained too."""
-    model_specs: Mapping[str, ModelSpec] = field(default_factory=dict)
+    class_prior: Mapping[str, float] = field(default_factory=dict)
+    """Known label shares; empty: unknown."""
 
 
 class CallScope(Protocol):

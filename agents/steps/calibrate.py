@@ -43,6 +43,7 @@ class Calibrate(BatchStep):
             gold,
             training=self.resources.training,
             open_encoder=self.resources.encoder,
+            class_prior=self.resources.class_prior,
         )
         self.resources.calibrators[self.name] = fitted
         return fitted

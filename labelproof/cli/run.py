@@ -233,8 +233,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[LabelSession], Callable[[], 
 
     def listen(session: LabelSession) -> Callable[[], None]:
         distinct = {i.id for i in session.work.items} | {i.id for i in session.work.gold_items("calibration")}
-        fit_again = len(session.work.gold_items("calibration")) or min(1000, len(session.work.items))
-        task = bar.add_task("labeling", total=len(distinct) + fit_again, rate="", cost="")
+        task = bar.add_task("labeling", total=len(distinct), rate="", cost="")
 
         def on_item() -> None:
             counts = session.counts

@@ -158,7 +158,10 @@ def _run_of(
 
 def _steps(store: TraceStore, run_id: str, item_id: str) -> list[TracedStep]:
     rows = store.query(
-        "SELECT * FROM item_trace WHERE run_id = ? AND item_id = ? ORDER BY seq", [run_id, item_id], fresh=True
+        "SELECT * FROM steps WHERE run_id = ? AND item_id = ?"
+        ' QUALIFY row_number() OVER (PARTITION BY seq ORDER BY "at" DESC) = 1 ORDER BY seq',
+        [run_id, item_id],
+        fresh=True,
     ).to_pylist()
     keys = sorted({row["step_key"] for row in rows if row["step_key"]})
     marks = ", ".join("?" * len(keys)) or "NULL"

@@ -132,6 +132,9 @@ class Project(Spec):
     """A version small enough for a small model's prompt; default: the labels' descriptions."""
     items: SourceSpec
     gold: GoldSpec | None = None
+    class_prior: dict[str, float] = Field(default_factory=dict)
+    """Known share of each label in the traffic, summing to 1 (multi-label: the share of items that carry it).
+    Calibration without gold presumes equal shares otherwise, which hurts when one label dominates."""
     routing: RoutingPolicy = RoutingPolicy()
     default_strategy: str = "champion"
     targets: tuple[Target, ...] = ()
@@ -146,6 +149,15 @@ class Project(Spec):
             raise ValueError(
                 f"routing names label {unknown[0]!r}; expected one of {', '.join(sorted(known))}"
             )
+        if self.class_prior:
+            leaves = set(self.labels.leaves)
+            if set(self.class_prior) != leaves:
+                raise ValueError(f"class_prior must name every label once: {', '.join(self.labels.leaves)}")
+            if any(not 0 < share < 1 for share in self.class_prior.values()):
+                raise ValueError("class_prior: every share must lie between 0 and 1")
+            total = sum(self.class_prior.values())
+            if self.labels.kind != "multi" and abs(total - 1) > 1e-6:
+                raise ValueError(f"class_prior must sum to 1; found {total:g}")
         return self
 
 
