@@ -33,7 +33,26 @@ SYSTEM = (
     "You are a careful annotator. Labels, exactly one applies: safe, harassment, spam. "
     "Answer with one JSON object: rationale, label, confidence."
 )
-WORDS = "great price call now you are an idiot nice picture thanks for sharing buy my course today free".split()
+WORDS = [
+    "great",
+    "price",
+    "call",
+    "now",
+    "you",
+    "are",
+    "an",
+    "idiot",
+    "nice",
+    "picture",
+    "thanks",
+    "for",
+    "sharing",
+    "buy",
+    "my",
+    "course",
+    "today",
+    "free",
+]
 
 
 def texts(n: int) -> list[str]:
@@ -119,7 +138,7 @@ def langchain_abatch(url: str, n: int) -> Callable[[], None]:
         schema = {"type": "json_schema", "json_schema": body("")["response_format"]["json_schema"]}
         chat = ChatOpenAI(model="bench", base_url=url, api_key=SecretStr("x"), temperature=0)
         model = chat.bind(response_format=schema)
-        prompts = [[SystemMessage(SYSTEM), HumanMessage(text)] for text in texts(n)]
+        prompts: list[Any] = [[SystemMessage(SYSTEM), HumanMessage(text)] for text in texts(n)]
         for answer in await model.abatch(prompts, config={"max_concurrency": CONCURRENCY}):
             json.loads(str(answer.content))
 
@@ -132,8 +151,6 @@ def labelproof(url: str, n: int) -> Callable[[], None]:
 
     folder = Path(tempfile.mkdtemp(prefix="labelproof-bench-"))
     write_project(folder, url, n)
-    import agents.models.lean
-    import evaluation.calibration
     import labelproof.store.drain  # noqa: F401  # what a run imports, before the clock starts
 
     def main() -> None:
@@ -185,11 +202,21 @@ def start_server(latency_ms: int) -> tuple[subprocess.Popen[bytes], str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "tests.scripted_server", "--port", str(port), "--latency-ms", str(latency_ms)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.scripted_server",
+        "--port",
+        str(port),
+        "--latency-ms",
+        str(latency_ms),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}/v1"
     request = urllib.request.Request(
-        f"{url}/chat/completions", data=json.dumps(body("ping")).encode(), headers={"content-type": "application/json"}
+        f"{url}/chat/completions",
+        data=json.dumps(body("ping")).encode(),
+        headers={"content-type": "application/json"},
     )
     for _ in range(200):
         try:
@@ -227,10 +254,16 @@ def main() -> None:
     finally:
         server.kill()
     sdk = statistics.median(row["cpu_ms"] for row in found["OpenAI SDK, bare"])
-    print(f"{options.items} texts, {options.latency_ms} ms server, {CONCURRENCY} in flight, median of {options.rounds}\n")
-    print("| contender | items/s | CPU ms per item | of the bare SDK | peak RSS MB |\n|---|---:|---:|---:|---:|")
+    print(
+        f"{options.items} texts, {options.latency_ms} ms server, {CONCURRENCY} in flight, median of {options.rounds}\n"
+    )
+    print(
+        "| contender | items/s | CPU ms per item | of the bare SDK | peak RSS MB |\n|---|---:|---:|---:|---:|"
+    )
     for name, rows in found.items():
-        cpu, rate, rss = (statistics.median(row[key] for row in rows) for key in ("cpu_ms", "per_s", "rss_mb"))
+        cpu, rate, rss = (
+            statistics.median(row[key] for row in rows) for key in ("cpu_ms", "per_s", "rss_mb")
+        )
         print(f"| {name} | {rate:.0f} | {cpu:.2f} | {cpu / sdk:.2f} | {rss:.0f} |")
 
 

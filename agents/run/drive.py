@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from agents.models import ProviderDown
 from agents.run.session import LabelSession
@@ -12,6 +12,7 @@ from labelproof.spec.errors import BudgetError
 
 Fit = Callable[[str], Awaitable[Any]]
 Batch = Callable[[str, int], Awaitable[Mapping[str, int]]]
+T = TypeVar("T")
 IN_FLIGHT = 2
 """Batches under way at once: the next fills the calls' places while the last one's tail drains."""
 
@@ -79,14 +80,12 @@ async def _batches(
     return False
 
 
-def run_plain(
-    session: LabelSession, *, hand_over: Callable[[], bool] | None = None
-) -> dict[str, Any] | None:
+def run_plain(session: LabelSession, *, hand_over: Callable[[], bool] | None = None) -> dict[str, Any] | None:
     """Run a session in an event loop of its own (uvloop where there is one)."""
     return new_loop_run(drive(session, hand_over=hand_over))
 
 
-def new_loop_run(work: Any) -> Any:
+def new_loop_run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in a fresh, fast event loop."""
     import uvloop
 

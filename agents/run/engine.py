@@ -245,7 +245,7 @@ class Engine:
             if isinstance(fitted, str):
                 state.failure = fitted
             else:
-                step.apply(state, fitted)
+                step.apply(state, dict(fitted))
             return
         if known is not None:
             stored = orjson.loads(known)

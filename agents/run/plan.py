@@ -19,7 +19,6 @@ from agents.steps import BatchStep, ModelStep, Resources, build_step
 from agents.steps.calibrate import Calibrate
 from agents.steps.label import Prompted
 from labelproof.spec.hashing import digest, digest_parts
-from labelproof.spec.items import Item
 from labelproof.spec.strategy import ConsensusStep, InvestigateStep, LabelStep, ModelSpec
 from labelproof.store import TraceStore
 
@@ -135,7 +134,12 @@ def _is_stored(
 
 
 def _step_plan(
-    step: ModelStep, states: Sequence[ItemState], waiting: Sequence[ItemState], store: TraceStore, *, exact: bool
+    step: ModelStep,
+    states: Sequence[ItemState],
+    waiting: Sequence[ItemState],
+    store: TraceStore,
+    *,
+    exact: bool,
 ) -> StepPlan:
     name, spec = next(iter(step.resolved.models.items()))
     per_item, max_out = _calls_per_item(step.resolved, step)
@@ -229,7 +233,7 @@ def _resources(work: Workload, store: TraceStore) -> Resources:
     def open_named(name: str) -> Any:
         from agents.encoder import open_encoder
 
-        return open_encoder(name)
+        return open_encoder("minilm" if name == "minilm" else "tfidf")
 
     return Resources(
         schema=work.folder.spec.labels,
@@ -241,5 +245,3 @@ def _resources(work: Workload, store: TraceStore) -> Resources:
         guideline=work.folder.guideline(),
         training=examples,
     )
-
-

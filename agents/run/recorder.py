@@ -25,19 +25,72 @@ FLUSH_ROWS = 20_000
 TASK_RUN: ContextVar[str | None] = ContextVar("labelproof_task_run", default=None)
 """Prefect task run of the batch under way; set by the flow."""
 
-_STEP_COLUMNS = (
-    "run_id item_id seq kind name step_key spec_fp input_hash output_hash output_json status error cache_hit "
-    "repeat_idx n_calls tokens_in tokens_out tokens_cached cost_usd latency_ms at flow_run_id task_run_id"
-).split()
-_CALL_COLUMNS = (
-    "call_key run_id item_id step_key call_idx model provider system_hash user_hash response_hash "
-    "logprobs_json finish_reason provider_fingerprint tokens_in tokens_out tokens_cached cost_usd "
-    "latency_ms attempts at flow_run_id task_run_id"
-).split()
-_DECISION_COLUMNS = (
-    "run_id item_id strategy_fp label confidence raw_confidence decision reason certificate_id "
-    "inclusion_prob audited calibrator_id at flow_run_id task_run_id"
-).split()
+_STEP_COLUMNS = [
+    "run_id",
+    "item_id",
+    "seq",
+    "kind",
+    "name",
+    "step_key",
+    "spec_fp",
+    "input_hash",
+    "output_hash",
+    "output_json",
+    "status",
+    "error",
+    "cache_hit",
+    "repeat_idx",
+    "n_calls",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+    "cost_usd",
+    "latency_ms",
+    "at",
+    "flow_run_id",
+    "task_run_id",
+]
+_CALL_COLUMNS = [
+    "call_key",
+    "run_id",
+    "item_id",
+    "step_key",
+    "call_idx",
+    "model",
+    "provider",
+    "system_hash",
+    "user_hash",
+    "response_hash",
+    "logprobs_json",
+    "finish_reason",
+    "provider_fingerprint",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+    "cost_usd",
+    "latency_ms",
+    "attempts",
+    "at",
+    "flow_run_id",
+    "task_run_id",
+]
+_DECISION_COLUMNS = [
+    "run_id",
+    "item_id",
+    "strategy_fp",
+    "label",
+    "confidence",
+    "raw_confidence",
+    "decision",
+    "reason",
+    "certificate_id",
+    "inclusion_prob",
+    "audited",
+    "calibrator_id",
+    "at",
+    "flow_run_id",
+    "task_run_id",
+]
 
 StepStatus = Literal["ok", "failed", "skipped"]
 
@@ -106,16 +159,20 @@ class Recorder:
         return text_hash
 
     def call(
-        self, call_key: str, step_key: str, call_idx: int, item_id: str, request: ChatRequest, result: ChatResult
+        self,
+        call_key: str,
+        step_key: str,
+        call_idx: int,
+        item_id: str,
+        request: ChatRequest,
+        result: ChatResult,
     ) -> None:
         """Journal a finished call at once, and buffer its row."""
         user = request.user if not request.history else _conversation(request)
         user_hash, response_hash = digest_text(user), digest_text(result.text)
         self._texts[user_hash] = user
         self._texts[response_hash] = result.text
-        logprobs = (
-            orjson.dumps([result.tokens, result.logprobs]).decode() if result.logprobs else None
-        )
+        logprobs = orjson.dumps([result.tokens, result.logprobs]).decode() if result.logprobs else None
         row = (
             call_key,
             self.run.run_id,

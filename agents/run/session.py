@@ -315,7 +315,7 @@ class LabelSession:
         if name not in self._encoders:
             from agents.encoder import open_encoder
 
-            self._encoders[name] = open_encoder(name)
+            self._encoders[name] = open_encoder("minilm" if name == "minilm" else "tfidf")
         return self._encoders[name]
 
     def _register(self, event: str) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,12 +26,17 @@ StrategyOption = Annotated[
 ]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Label only the first N items.")]
 BatchOption = Annotated[int, typer.Option(min=1, max=5000, help="Items per batch (and Prefect task).")]
-RepeatOption = Annotated[int, typer.Option(min=0, help="Ask the models anew: an A/A rerun has its own number.")]
+RepeatOption = Annotated[
+    int, typer.Option(min=0, help="Ask the models anew: an A/A rerun has its own number.")
+]
 CostOption = Annotated[
     float | None, typer.Option("--max-cost-usd", min=0, help="Stop, resumable, before this is exceeded.")
 ]
 StoreOption = Annotated[
-    str | None, typer.Option("--store", help="Trace store path or URL; default: .labelproof/store.", envvar="LABELPROOF_STORE")
+    str | None,
+    typer.Option(
+        "--store", help="Trace store path or URL; default: .labelproof/store.", envvar="LABELPROOF_STORE"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 PrefectOption = Annotated[
@@ -160,7 +165,9 @@ def _execute(request: LabelRequest, prefect: Orchestration, *, quiet: bool) -> R
     if prefect != "start":
         if not quiet:
             hint = "" if prefect == "off" else f" (`{command_name()} up` starts one)"
-            console(stderr=True).print(f"[dim]no Prefect server is up: this run is not in its history{hint}[/]")
+            console(stderr=True).print(
+                f"[dim]no Prefect server is up: this run is not in its history{hint}[/]"
+            )
         report = _plain(request, quiet=quiet)
         assert report is not None
         return report
@@ -280,7 +287,9 @@ def _show_plan(planned: Plan, *, as_json: bool) -> None:
         )
     out.print(table)
     cost = "unknown: no price for the model" if planned.cost_usd is None else f"${planned.cost_usd:.4f}"
-    out.print(f"In all: {planned.n_calls:,} calls, {cost}, about {_duration(planned.seconds)}. Nothing was spent.")
+    out.print(
+        f"In all: {planned.n_calls:,} calls, {cost}, about {_duration(planned.seconds)}. Nothing was spent."
+    )
 
 
 def _show_report(report: RunReport) -> None:

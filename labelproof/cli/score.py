@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from labelproof.report.scoring import ScoreReport
 
+
 def score(
     project: ProjectArgument,
     strategy: StrategyOption = None,
@@ -46,7 +47,9 @@ def _show(out: Console, report: ScoreReport) -> None:
     table = Table("metric", "slice", "value", "95 % interval", "n", "method", box=None)
     for row in report.rows():
         if row["value"] is None:
-            table.add_row(row["metric"], row["slice"], "-", f"not measurable: {row['reason']}", str(row["n"]), "")
+            table.add_row(
+                row["metric"], row["slice"], "-", f"not measurable: {row['reason']}", str(row["n"]), ""
+            )
             continue
         digits = 6 if "cost" in row["metric"] else 1 if "latency" in row["metric"] else 3
         interval = "" if row["low"] is None else f"{row['low']:.{digits}f} - {row['high']:.{digits}f}"
@@ -55,7 +58,9 @@ def _show(out: Console, report: ScoreReport) -> None:
         )
     out.print(table)
     if report.ece_floor is not None:
-        out.print(f"[dim]A perfectly calibrated confidence would show ECE {report.ece_floor:.3f} at this n.[/]")
+        out.print(
+            f"[dim]A perfectly calibrated confidence would show ECE {report.ece_floor:.3f} at this n.[/]"
+        )
     _show_confusion(out, report)
     thresholds = Table("confidence at least", "coverage", "accuracy there", "95 % interval", "n", box=None)
     for at in report.thresholds:
@@ -78,10 +83,15 @@ def _show_confusion(out: Console, report: ScoreReport) -> None:
     if report.card.kind == "multi" or len(report.card.classes) > 15:
         return
     for matrix in report.card.confusion:
-        columns = [c for i, c in enumerate(matrix.columns) if not c.startswith("__") or matrix.counts[:, i].any()]
+        columns = [
+            c for i, c in enumerate(matrix.columns) if not c.startswith("__") or matrix.counts[:, i].any()
+        ]
         keep = [matrix.columns.index(c) for c in columns]
         table = Table("gold \\ answer", *columns, box=None)
         for name, counts in zip(matrix.rows, matrix.counts, strict=True):
-            table.add_row(name, *(f"[bold]{counts[i]}[/]" if matrix.columns[i] == name else str(counts[i]) for i in keep))
+            table.add_row(
+                name,
+                *(f"[bold]{counts[i]}[/]" if matrix.columns[i] == name else str(counts[i]) for i in keep),
+            )
         out.print()
         out.print(table)

@@ -22,11 +22,15 @@ _SHOWN = 1500
 def trace(
     project: ProjectArgument,
     item: Annotated[str, typer.Argument(help="External id or item id.")],
-    strategy: Annotated[str | None, typer.Option("--strategy", "-s", help="Strategy name or fingerprint.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", "-s", help="Strategy name or fingerprint.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option("--against", help="A second strategy; the first divergence is marked.")
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="A run id; default: the item's latest run.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="A run id; default: the item's latest run.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Show whole prompts and answers.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -69,14 +73,21 @@ def _show_trace(out: Console, trace: ItemTrace, split: int | None, *, full: bool
 
     from labelproof.report.trace import describe
 
-    out.print(f"\n[bold]{escape(describe(trace))}[/]" + (f" [dim]flow run {trace.flow_run_id}[/]" if trace.flow_run_id else ""))
+    out.print(
+        f"\n[bold]{escape(describe(trace))}[/]"
+        + (f" [dim]flow run {trace.flow_run_id}[/]" if trace.flow_run_id else "")
+    )
     for index, step in enumerate(trace.steps):
         if index == split:
             out.print("[bold yellow]  ↓ first divergence[/]")
         _show_step(out, step, full=full, marked=index == split)
     decision = trace.decision
     if decision is not None:
-        audit = f" · audit probability {decision['inclusion_prob']:g}" if decision["inclusion_prob"] is not None else ""
+        audit = (
+            f" · audit probability {decision['inclusion_prob']:g}"
+            if decision["inclusion_prob"] is not None
+            else ""
+        )
         drawn = " [bold](drawn)[/]" if decision["audited"] else ""
         out.print(
             f"  [bold]=> {decision['decision']}[/] {escape(str(decision['label']))}: "
@@ -92,7 +103,9 @@ def _show_step(out: Console, step: TracedStep, *, full: bool, marked: bool) -> N
     note = f" [dim]{escape(step.error or '')}[/]" if step.status == "skipped" else note
     used = ""
     if step.calls:
-        used = f" · {step.tokens_in}+{step.tokens_out} tokens · ${step.cost_usd:.6f} · {step.latency_ms:.0f} ms"
+        used = (
+            f" · {step.tokens_in}+{step.tokens_out} tokens · ${step.cost_usd:.6f} · {step.latency_ms:.0f} ms"
+        )
     hit = " · [cyan]reused[/]" if step.cache_hit else ""
     name = step.name if step.name == step.kind else f"{step.name} ({step.kind})"
     style = "bold yellow" if marked else "bold"
@@ -121,7 +134,9 @@ def _show_call(out: Console, call: TracedCall, *, full: bool) -> None:
         out.print(f"        [dim]{title}[/] {escape(_visible(shown[:limit]) + more)}")
     if call.logprobs:
         top = sorted(call.logprobs[0].items(), key=lambda pair: -pair[1])[:8]
-        out.print("        [dim]first token[/] " + escape(", ".join(f"{t!r} {math.exp(p):.3f}" for t, p in top)))
+        out.print(
+            "        [dim]first token[/] " + escape(", ".join(f"{t!r} {math.exp(p):.3f}" for t, p in top))
+        )
 
 
 def _value(key: str, value: Any) -> str:

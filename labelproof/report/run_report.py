@@ -38,7 +38,10 @@ class RunReport:
         """Return (heading, text) pairs in plain words."""
         s = self.summary
         done = max(1, int(s["done"]))
-        share = lambda name: f"{s[name]} ({100 * s[name] / done:.0f} %)"  # noqa: E731
+
+        def share(name: str) -> str:
+            return f"{s[name]} ({100 * s[name] / done:.0f} %)"
+
         found = [
             (
                 "Items",
@@ -54,7 +57,9 @@ class RunReport:
         if s["routing_mode"] == "threshold":
             found.append(("", "auto-accept is UNCERTIFIED: a plain threshold, no error rate is promised"))
         elif not s["auto_accept"]:
-            found.append(("", "nothing is auto-accepted without a valid certificate for this strategy version"))
+            found.append(
+                ("", "nothing is auto-accepted without a valid certificate for this strategy version")
+            )
         for fitted in s["calibrators"]:
             gold = f"fitted on {fitted['n']} gold items" if fitted["n"] else "no gold: bias removal only"
             found.append(("Confidence", f"{fitted['method']} calibration, {gold}. {fitted['why']}".strip()))
@@ -91,8 +96,10 @@ class RunReport:
         text = [
             (
                 f"Gold ({score.split})",
-                f"accuracy {estimate_text(score.card.get(accuracy))}; "
-                f"macro-F1 {estimate_text(score.card.get('macro_f1'))}",
+                (
+                    f"accuracy {estimate_text(score.card.get(accuracy))}; "
+                    f"macro-F1 {estimate_text(score.card.get('macro_f1'))}"
+                ),
             ),
             (
                 "",

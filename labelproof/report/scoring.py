@@ -15,7 +15,7 @@ from evaluation.confidence import brier, calibration_error
 from evaluation.cost import score_cost
 from evaluation.curves import ReliabilityBin, ThresholdRow, reliability_curve, threshold_table
 from evaluation.intervals import Estimate
-from evaluation.ranking import auroc, aurc
+from evaluation.ranking import aurc, auroc
 from evaluation.scorecard import ScoreCard
 from evaluation.scoring import score
 from evaluation.slices import SliceTable, slice_table
@@ -136,7 +136,7 @@ def score_workload(store: TraceStore, work: Workload, *, split: str = "test", se
             hint=f"labelproof run {work.folder.name} --strategy {work.strategy.name}",
         )
     report = _report(work, rows, split, len(wanted), seed)
-    _store_scores(store, report, sorted({row["run_id"] for row in rows})[-1])
+    _store_scores(store, report, max({row["run_id"] for row in rows}))
     return report
 
 

@@ -75,7 +75,9 @@ class ItemTrace:
         return asdict(self)
 
 
-def trace_item(store: TraceStore, project: str, item: str, *, strategy: str | None = None, run_id: str | None = None) -> ItemTrace:
+def trace_item(
+    store: TraceStore, project: str, item: str, *, strategy: str | None = None, run_id: str | None = None
+) -> ItemTrace:
     """Return the trace of an item, named by its external id or item id.
 
     Without ``run_id``: its latest run, of ``strategy`` (name or fingerprint) if given. ``ConfigError`` if the
@@ -91,7 +93,7 @@ def trace_item(store: TraceStore, project: str, item: str, *, strategy: str | No
     if not known:
         raise ConfigError(
             f"the store knows no item {item!r} of project {project!r}",
-            hint=f'labelproof sql "SELECT external_id FROM current_items WHERE project = \'{project}\' LIMIT 20"',
+            hint=f"labelproof sql \"SELECT external_id FROM current_items WHERE project = '{project}' LIMIT 20\"",
         )
     row = known[0]
     run = _run_of(store, project, row["item_id"], item, strategy, run_id)

@@ -1,13 +1,12 @@
 """Content identity: a hash of canonical JSON, with the algorithm in its prefix.
 
-``b2:`` stands for BLAKE2b with a 160-bit digest, written as 32 lower-case base32 characters. 80 bits of
+``b2:`` stands for BLAKE2b with a 160-bit digest, written in hexadecimal (40 characters). 80 bits of
 collision resistance keep hostile content from sharing an identity; half the length of a
 hex SHA-256 keeps step rows small.
 """
 
 from __future__ import annotations
 
-from base64 import b32encode
 from hashlib import blake2b
 from math import isfinite
 from typing import Any
@@ -42,7 +41,7 @@ def canonical_bytes(value: Any) -> bytes:
 
 
 def digest(value: Any) -> str:
-    """Return the fingerprint of a JSON value, ``b2:`` + 32 base32 characters."""
+    """Return the fingerprint of a JSON value, ``b2:`` + 40 hexadecimal characters."""
     return _encode(blake2b(canonical_bytes(value), digest_size=20, person=_VALUE).digest())
 
 
@@ -81,7 +80,7 @@ def short(fingerprint: str) -> str:
 
 
 def _encode(raw: bytes) -> str:
-    return PREFIX + b32encode(raw).decode("ascii").lower()
+    return PREFIX + raw.hex()
 
 
 def _utf8(part: str) -> bytes:

@@ -29,7 +29,18 @@ def run(folder: Path, store: Path, **more: Any) -> dict[str, Any]:
 def spawn(folder: Path, store: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start `labelproof run` in a process of its own."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "LABELPROOF_ROOT": str(folder)}
-    command = [sys.executable, "-m", "labelproof", "run", str(folder), "--store", str(store), "--prefect", "off", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "labelproof",
+        "run",
+        str(folder),
+        "--store",
+        str(store),
+        "--prefect",
+        "off",
+        "--json",
+    ]
     return subprocess.Popen(
         [*command, *arguments], env=env, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -39,6 +50,6 @@ def rows(store: TraceStore | Path, sql: str, *params: Any) -> list[dict[str, Any
     """Return the rows of a query that sees the outbox too."""
     if isinstance(store, Path):
         with open_store(store) as opened:
-            return opened.query(sql, list(params), fresh=True).to_pylist()
+            return list(opened.query(sql, list(params), fresh=True).to_pylist())
     found: list[dict[str, Any]] = store.query(sql, list(params), fresh=True).to_pylist()
     return found

@@ -55,7 +55,9 @@ def test_twenty_kills_lose_nothing_double_nothing_and_pay_no_finished_call_twice
     assert rows(store, "SELECT count(DISTINCT run_id) AS runs FROM runs") == [{"runs": 1}]
     decided = rows(store, "SELECT count(*) AS n, count(DISTINCT item_id) AS d FROM decisions")
     assert decided == [{"n": N_ITEMS, "d": N_ITEMS}]
-    assert rows(store, "SELECT count(*) AS n FROM (SELECT DISTINCT item_id, seq FROM steps)") == [{"n": 4 * N_ITEMS}]
+    assert rows(store, "SELECT count(*) AS n FROM (SELECT DISTINCT item_id, seq FROM steps)") == [
+        {"n": 4 * N_ITEMS}
+    ]
     assert rows(store, "SELECT count(*) AS n FROM steps") == [{"n": 4 * N_ITEMS}]
     assert rows(store, "SELECT count(DISTINCT item_id) AS n FROM calls") == [{"n": N_ITEMS}]
 
@@ -79,7 +81,9 @@ def test_two_runs_and_a_reader_share_one_store(make_project: MakeProject, tmp_pa
         looks = 0
         while any(child.poll() is None for child in running):
             if (store / "trace.duckdb").exists():
-                (seen,) = rows(store, "SELECT count(*) AS n, count(DISTINCT (run_id, item_id)) AS d FROM decisions")
+                (seen,) = rows(
+                    store, "SELECT count(*) AS n, count(DISTINCT (run_id, item_id)) AS d FROM decisions"
+                )
                 assert seen["n"] == seen["d"]
                 looks += 1
             time.sleep(0.05)

@@ -144,5 +144,5 @@ def test_the_algorithm_is_pinned() -> None:
     assert digest_text("hello") == PINNED_TEXT
 
 
-PINNED_JSON = "b2:oklg4w6rc3m2gz53rixwhofssebcxza4"
-PINNED_TEXT = "b2:a3io2l2i3fkfwpq2isgnzfqfijwwppx7"
+PINNED_JSON = "b2:72966e5bd116d9a367bb8a2f63b8b291022be41c"
+PINNED_TEXT = "b2:06d0ed2f48d9545b3e1a448cdc9605426d67beff"
