@@ -107,7 +107,9 @@ def claimed_distribution(reading: Reading, schema: LabelSchema) -> list[float]:
     calibration sees that.
     """
     leaves = schema.leaves
-    sure = min(CERTAIN, max(1 / len(leaves), reading.confidence if reading.confidence is not None else CERTAIN))
+    sure = min(
+        CERTAIN, max(1 / len(leaves), reading.confidence if reading.confidence is not None else CERTAIN)
+    )
     if schema.kind == "multi":
         chosen = schema.members(reading.label)
         sure = max(0.5, sure)
@@ -181,9 +183,7 @@ def vote_distribution(labels: Sequence[str], schema: LabelSchema) -> list[float]
     leaves = schema.leaves
     if schema.kind == "multi":
         sets = [schema.members(label) for label in labels]
-        return [
-            math.log((sum(leaf in chosen for chosen in sets) + 0.5) / (len(sets) + 1)) for leaf in leaves
-        ]
+        return [math.log((sum(leaf in chosen for chosen in sets) + 0.5) / (len(sets) + 1)) for leaf in leaves]
     total = len(labels) + 0.5 * len(leaves)
     return [math.log((sum(label == leaf for label in labels) + 0.5) / total) for leaf in leaves]
 

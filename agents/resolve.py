@@ -92,9 +92,7 @@ def resolve(
     routing = effective_routing(project.spec.routing, strategy)
     task = _task(project)
     snapshots = {"examples": _rows(examples), "calibration": _rows(calibration)}
-    steps = tuple(
-        _resolve_step(project, strategy, step, task, routing, snapshots) for step in strategy.steps
-    )
+    steps = tuple(_resolve_step(project, strategy, step, task, routing, snapshots) for step in strategy.steps)
     listed = [
         {
             "name": step.spec.name,

@@ -23,7 +23,8 @@ _SPACED = re.compile(r"\b(?:\w[ .\-_*]){3,}\w\b")
 
 def fold_homoglyphs(text: str) -> tuple[str, int]:
     """Return ``text`` with look-alike letters inside mixed-script words written in Latin, and how many
-    words were changed. Words wholly in one script stay as they are."""
+    words were changed. Words wholly in one script stay as they are.
+    """
     if _LOOKALIKE.search(text) is None:
         return text, 0
     changed = 0
@@ -48,7 +49,8 @@ def _script(character: str) -> str | None:
 
 def guess_script(text: str) -> str | None:
     """Return the most frequent script of the letters, lower case ("latin", "cyrillic", "cjk"); None
-    without letters. Reads the first 400 characters."""
+    without letters. Reads the first 400 characters.
+    """
     counts: dict[str, int] = {}
     for character in text[:400]:
         script = _script(character)
@@ -59,7 +61,8 @@ def guess_script(text: str) -> str | None:
 
 def decode_disguises(text: str) -> dict[str, str]:
     """Return readings of ``text`` under common disguises: base64, leetspeak, spaced-out letters,
-    homoglyphs; only those that change it. Keys name the disguise."""
+    homoglyphs; only those that change it. Keys name the disguise.
+    """
     found: dict[str, str] = {}
     decoded = [plain for blob in _B64.findall(text)[:20] if (plain := _base64(blob)) is not None]
     if decoded:

@@ -40,7 +40,9 @@ def build_tools(names: Sequence[str], state: ItemState, resources: Resources) ->
     def decode(text: str) -> str:
         """Undo disguises in a text (base64, leetspeak, spaced letters, look-alike letters)."""
         found = decode_disguises(text or state.item.text)
-        return "\n".join(f"{name}: {plain}" for name, plain in found.items())[:_MAX_CHARS] or "no disguise found"
+        return (
+            "\n".join(f"{name}: {plain}" for name, plain in found.items())[:_MAX_CHARS] or "no disguise found"
+        )
 
     def detect_language(text: str) -> str:
         """Guess the language of a text; returns a code and the script."""

@@ -35,9 +35,14 @@ def make_project(tmp_path: Path) -> MakeProject:
     ) -> Path:
         folder = tmp_path / name
         (folder / "strategies").mkdir(parents=True)
-        rows = [{"id": f"m{i}", "text": f"text number {i} for the reader", "lang": "ab"[i % 2]} for i in range(n_items)]
+        rows = [
+            {"id": f"m{i}", "text": f"text number {i} for the reader", "lang": "ab"[i % 2]}
+            for i in range(n_items)
+        ]
         (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        (folder / "guideline.md").write_text("# Guideline\n\nH-1. Attacks on groups are hate.\n\nS-1. Offers are spam.\n")
+        (folder / "guideline.md").write_text(
+            "# Guideline\n\nH-1. Attacks on groups are hate.\n\nS-1. Offers are spam.\n"
+        )
         gold_line = ""
         if gold:
             lines = [json.dumps({"id": f"m{i}", "label": label, "split": split}) for i, label, split in gold]
@@ -54,7 +59,13 @@ def make_project(tmp_path: Path) -> MakeProject:
     return make
 
 
-def write_strategy(folder: Path, base_url: str, *, steps: str = STEPS, model: str = "", name: str = "champion") -> None:
+def write_strategy(
+    folder: Path, base_url: str, *, steps: str = STEPS, model: str = "", name: str = "champion"
+) -> None:
     """Write a strategy that asks ``base_url``."""
-    spec = f"provider: openai_compatible, model: gpt-4.1-mini, base_url: '{base_url}'" + (f", {model}" if model else "")
-    (folder / "strategies" / f"{name}.yaml").write_text(f"name: {name}\nmodels: {{main: {{{spec}}}}}\nsteps:{steps}")
+    spec = f"provider: openai_compatible, model: gpt-4.1-mini, base_url: '{base_url}'" + (
+        f", {model}" if model else ""
+    )
+    (folder / "strategies" / f"{name}.yaml").write_text(
+        f"name: {name}\nmodels: {{main: {{{spec}}}}}\nsteps:{steps}"
+    )

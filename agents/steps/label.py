@@ -154,7 +154,8 @@ def apply_reading(state: ItemState, output: Output, step: ModelStep) -> None:
 
 class JsonLabel(Prompted):
     """Schema-bound JSON answer. Signal: label-token probability if the server gives it, else the
-    verbalized confidence."""
+    verbalized confidence.
+    """
 
     def __init__(self, resolved: ResolvedStep, resources: Resources) -> None:
         super().__init__(resolved, resources)
@@ -251,9 +252,7 @@ class LetterLabel(Prompted):
             log_probs.append(min(yes, math.log(CERTAIN_YES)))
         return self._output(log_probs, "yes_no_token")
 
-    async def _letters(
-        self, system: str, user: str, codes: Sequence[str], calls: CallScope
-    ) -> list[float]:
+    async def _letters(self, system: str, user: str, codes: Sequence[str], calls: CallScope) -> list[float]:
         """Ask for one letter; without log-probabilities the letter itself gets all the mass."""
         raw = ""
         for _ in range(self.spec.max_retries + 1):
@@ -282,9 +281,7 @@ class LetterLabel(Prompted):
             return None
         wanted, k = self.spec.shortlist, self.spec.shortlist * 4
         while True:
-            (near,) = self.resources.examples.nearest(
-                [state.text], [state.item.id], k, self.spec.encoder
-            )
+            (near,) = self.resources.examples.nearest([state.text], [state.item.id], k, self.spec.encoder)
             labels = tuple(dict.fromkeys(example.label for example in near))[:wanted]
             if len(labels) == wanted or len(near) < k:
                 return labels if len(labels) >= 2 else None

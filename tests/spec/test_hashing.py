@@ -121,7 +121,7 @@ def test_verify_needs_a_known_algorithm() -> None:
 def test_text_hashes_have_a_form_and_a_domain_of_their_own(text: str) -> None:
     found = digest_text(text)
     assert found.startswith(PREFIX)
-    assert len(found) == len(PREFIX) + 32
+    assert len(found) == len(PREFIX) + 40
     assert found == found.lower()
     assert short(found) == found[3:9]
     assert found != digest_parts(text)
