@@ -271,6 +271,7 @@ class LabelSession:
     async def release(self) -> None:
         """Make what is done durable and close, without ending the run: somebody else goes on with it."""
         await self._close()
+        self._event("stopped", reason="handed over")
         self.store.drain_all(timeout_s=30)
 
     async def finish(self, *, stopped: str | None = None) -> dict[str, Any]:
@@ -291,8 +292,12 @@ class LabelSession:
             self._draining = None
 
     def summary(self) -> dict[str, Any]:
-        """Return counts, spending and time of this process's part of the run, as JSON values."""
-        counts = asdict(self._engine.counts) if self._engine else {}
+        """Return the run's counts, spending and time as JSON values.
+
+        Calls, tokens, cost and time are those of the whole run, whichever processes worked on it; ``done`` and the
+        decisions are what this process has seen to, which in the end is every item.
+        """
+        counts = asdict(self._engine.counts) if self._engine else asdict(Counts())
         return {
             "run_id": self.run.run_id,
             "project": self.run.project,
@@ -302,7 +307,7 @@ class LabelSession:
             "n_items": len(self.work.items),
             "n_rows_skipped": len(self.work.read.errors),
             **counts,
-            "elapsed_s": round(monotonic() - self._started, 3),
+            **run_totals(self.store, self.run.run_id, seconds_now=monotonic() - self._started),
             "routing_mode": self.work.resolved.routing.mode,
             "calibrators": [fit.headline() for fit in self.fitted],
         }
@@ -401,6 +406,33 @@ def _unfinished_run(store: TraceStore, work: Workload, params: Mapping[str, Any]
         fresh=True,
     ).to_pylist()
     return str(rows[0]["run_id"]) if rows else None
+
+
+def run_totals(store: TraceStore, run_id: str, *, seconds_now: float) -> dict[str, Any]:
+    """Return model calls, reused answers, tokens, cost and seconds of a run, all its processes together.
+
+    ``seconds_now`` is the working time of the process that asks; earlier ones count from their start to their stop.
+    The time of a process that was killed is not known and not counted.
+    """
+    (calls,) = store.query(
+        "SELECT count(*) AS model_calls, coalesce(sum(tokens_in), 0)::BIGINT AS tokens_in,"
+        " coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out, coalesce(sum(cost_usd), 0) AS cost_usd,"
+        " count(*) FILTER (cost_usd IS NULL) AS unpriced_calls FROM calls WHERE run_id = ?",
+        [run_id],
+        fresh=True,
+    ).to_pylist()
+    (steps,) = store.query(
+        "SELECT count(*) FILTER (cache_hit) AS steps_reused FROM steps WHERE run_id = ?", [run_id], fresh=True
+    ).to_pylist()
+    earlier, begun = 0.0, None
+    for row in store.query(
+        'SELECT event, "at" FROM runs WHERE run_id = ? ORDER BY "at"', [run_id], fresh=True
+    ).to_pylist():
+        if row["event"] in ("started", "resumed"):
+            begun = row["at"]
+        elif begun is not None:
+            earlier, begun = earlier + (row["at"] - begun).total_seconds(), None
+    return {**calls, **steps, "elapsed_s": round(earlier + seconds_now, 3)}
 
 
 def _spent(store: TraceStore, run_id: str) -> float:

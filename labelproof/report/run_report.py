@@ -64,7 +64,7 @@ class RunReport:
             gold = f"fitted on {fitted['n']} gold items" if fitted["n"] else "no gold: bias removal only"
             found.append(("Confidence", f"{fitted['method']} calibration, {gold}. {fitted['why']}".strip()))
         found += self._score_lines()
-        reused = s["steps_reused"] + s["calls_reused"]
+        reused = s["steps_reused"]
         cost = "cost unknown (no price)" if s["unpriced_calls"] else f"${s['cost_usd']:.4f}"
         found += [
             (
