@@ -1,0 +1,124 @@
+"""The flows against a real Prefect server: history, tags, artifacts, links in every row, hand-over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from labelproof.stack import prefect_env, start_server
+from tests.conftest import MakeProject
+from tests.run.run_helpers import ROOT, rows
+from tests.scripted_server import scripted_server
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("PREFECT_", "LABELPROOF_ROOT"))]:
+            patch.delenv(name)
+        with start_server(tmp_path_factory.mktemp("stack")) as server:
+            url = server.wait_ready(180)
+            assert url is not None
+            yield url
+
+
+def test_a_run_is_in_prefects_history_with_tags_artifacts_and_links(
+    server_url: str, make_project: MakeProject, tmp_path: Path
+) -> None:
+    gold = [(i, ("safe", "hate", "spam")[i % 3], "test" if i % 2 else "calibration") for i in range(24)]
+    store = tmp_path / "store"
+    with scripted_server() as model:
+        folder = make_project(model.base_url, n_items=50, gold=gold)
+        done = _labelproof(
+            server_url, tmp_path, "run", str(folder), "--store", str(store), "--batch-size", "20", "--json"
+        )
+        assert done.returncode == 0, done.stderr
+        scored = _score_flow(server_url, tmp_path, folder, store)
+        assert scored.returncode == 0, scored.stderr
+    summary = orjson.loads(done.stdout)
+    assert summary["done"] == 50
+    assert summary["score"]["n_scored"] == 12
+
+    mini = {"flow_runs": {"name": {"like_": "mini"}}, "sort": "START_TIME_ASC"}
+    runs = _post(server_url, "flow_runs/filter", mini)
+    assert [run["name"] for run in runs] == ["label-mini-champion", "score-mini-champion"]
+    label = runs[0]
+    assert label["state_type"] == "COMPLETED"
+    assert {"project:mini", "strategy:champion"} <= set(label["tags"])
+    tasks = _post(server_url, "task_runs/filter", {"flow_runs": {"id": {"any_": [label["id"]]}}})
+    assert sorted(task["name"] for task in tasks) == [
+        "fit calibrators",
+        "label batch 0",
+        "label batch 1",
+        "label batch 2",
+    ]
+    artifacts = _post(server_url, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [label["id"]]}}})
+    assert sorted(a["key"] for a in artifacts) == ["run-mini-summary", "score-mini-champion"]
+    text = next(a["data"] for a in artifacts if a["type"] == "markdown")
+    assert "50 of 50 labeled" in text
+    assert "SELECT" in text
+
+    linked = "SELECT DISTINCT flow_run_id, count(DISTINCT task_run_id) AS n FROM {} GROUP BY flow_run_id"
+    task_ids = {task["id"] for task in tasks}
+    for table in ("steps", "calls", "decisions"):
+        (found,) = rows(store, linked.format(table))
+        assert found["flow_run_id"] == label["id"]
+    stored_tasks = {row["t"] for row in rows(store, "SELECT DISTINCT task_run_id AS t FROM steps")}
+    assert stored_tasks <= task_ids
+    assert len(stored_tasks) == 4
+
+
+def test_a_stopped_run_fails_in_prefect_and_says_how_to_go_on(
+    server_url: str, make_project: MakeProject, tmp_path: Path
+) -> None:
+    from tests.scripted_server import failing
+
+    with scripted_server(lambda seen: failing(401, "no such key") if seen.index > 3 else None) as model:
+        folder = make_project(model.base_url, n_items=20, model="concurrency: 2", name="other")
+        done = _labelproof(
+            server_url, tmp_path, "run", str(folder), "--store", str(tmp_path / "store"), "--json"
+        )
+    assert done.returncode == 1, done.stderr
+    assert "stopped" in orjson.loads(done.stdout)
+    (run,) = _post(server_url, "flow_runs/filter", {"flow_runs": {"name": {"like_": "other"}}})
+    assert run["state_type"] == "FAILED"
+
+
+def _labelproof(url: str, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PREFECT_API_URL": url, "PYTHONPATH": str(ROOT), "LABELPROOF_ROOT": str(root)}
+    command = [sys.executable, "-m", "labelproof", *arguments]
+    return subprocess.run(
+        command, cwd=root, env=env, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+def _score_flow(url: str, root: Path, folder: Path, store: Path) -> subprocess.CompletedProcess[str]:
+    code = (
+        "import asyncio\nfrom flows.score_flow import score\nfrom flows.params import ScoreParams\n"
+        f"asyncio.run(score(ScoreParams(project={str(folder)!r}, store={str(store)!r})))\n"
+    )
+    env = {**os.environ, **prefect_env(root, url), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def _post(url: str, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.post(f"{url}/{path}", json=body, timeout=30).raise_for_status().json()
+    return found
