@@ -15,6 +15,8 @@ from labelproof.spec.errors import BugError, LabelproofError
 if TYPE_CHECKING:
     from rich.console import Console
 
+FILE_WIDTH = 120
+"""Columns of output that goes to a file or a pipe."""
 EXIT_OK = 0
 EXIT_NO = 1
 """The answer to the question asked is "no"."""
@@ -26,7 +28,8 @@ def console(*, stderr: bool = False) -> Console:
     """Return a Rich console; results go to stdout, progress and errors to stderr."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+    shown_to_person = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, width=None if shown_to_person else FILE_WIDTH)
 
 
 def emit_json(value: Any) -> None:

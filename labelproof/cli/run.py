@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agents.run.plan import Plan
     from agents.run.session import LabelRequest, LabelSession
     from labelproof.report.run_report import RunReport
+    from labelproof.stack import ServerHandle
 
 DEMO_PROJECT = "content_safety"
 Orchestration = Literal["auto", "start", "off"]
@@ -172,12 +173,33 @@ def _execute(request: LabelRequest, prefect: Orchestration, *, quiet: bool) -> R
         assert report is not None
         return report
     with start_server(root) as server:
-        report = _plain(request, quiet=quiet, hand_over=lambda: server.poll_ready() is not None)
+        report = _plain(request, quiet=quiet, hand_over=_ready(server, quiet=quiet))
         if report is not None:
             return report
         ready = server.poll_ready()
-        assert ready is not None
+        assert ready is not None  # that is why the run was handed over
         return _orchestrated(request, root, ready, quiet=quiet)
+
+
+def _ready(server: ServerHandle, *, quiet: bool) -> Callable[[], bool]:
+    """Return a check whether the server can take the run over; one that failed never can, and it is said once."""
+    from labelproof.stack import StackError
+
+    failed = False
+
+    def check() -> bool:
+        nonlocal failed
+        if failed:
+            return False
+        try:
+            return server.poll_ready() is not None
+        except StackError as error:
+            failed = True
+            if not quiet:
+                console(stderr=True).print(f"[yellow]no Prefect history for this run:[/] {error.message}")
+            return False
+
+    return check
 
 
 def _plain(
