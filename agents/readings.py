@@ -121,17 +121,32 @@ def claimed_distribution(reading: Reading, schema: LabelSchema) -> list[float]:
 def code_distribution(alternatives: Mapping[str, float], codes: Sequence[str]) -> list[float]:
     """Return log-probabilities over option ``codes`` from the first token's alternatives.
 
-    Mass of "A" and " A" is added. A code that was not reported gets the smallest reported
-    log-probability: an upper bound of its own. Normalised over the codes.
+    Mass of "A" and " A" is added. A code that was not reported gets the upper bound of
+    its own. Normalised over the codes.
     """
-    floor = min(alternatives.values(), default=FLOOR_LOG_PROB)
+    floor = _unseen(alternatives)
     mass = dict.fromkeys(codes, 0.0)
     for token, log_prob in alternatives.items():
         code = token.strip()
         if code in mass:
             mass[code] += math.exp(log_prob)
-    logs = [math.log(mass[code]) if mass[code] > 0 else max(floor, FLOOR_LOG_PROB) for code in codes]
+    logs = [math.log(mass[code]) if mass[code] > 0 else floor for code in codes]
     return normalized(logs)
+
+
+def name_distribution(alternatives: Mapping[str, float], names: Sequence[str]) -> list[float] | None:
+    """Return log-probabilities over label ``names`` from the first token's alternatives.
+
+    A token's mass goes, in equal parts, to the names it begins (without regard to case or a leading space). A
+    name that no token begins gets the smallest reported log-probability. None when no name is begun.
+    """
+    merged: dict[str, float] = {}
+    for token, log_prob in alternatives.items():
+        start = token.strip().casefold()
+        if start:
+            merged[start] = merged.get(start, 0.0) + math.exp(log_prob)
+    logs = {start: math.log(mass) for start, mass in merged.items()}
+    return _spread(logs, "", "", [name.casefold() for name in names])
 
 
 def label_token_distribution(
@@ -174,8 +189,16 @@ def _spread(
             mass[index] += math.exp(log_prob) / len(hits)
     if not any(mass):
         return None
-    floor = max(FLOOR_LOG_PROB, min(alternatives.values()))
+    floor = _unseen(alternatives)
     return normalized([math.log(value) if value > 0 else floor for value in mass])
+
+
+def _unseen(alternatives: Mapping[str, float]) -> float:
+    """Return an upper bound of the log-probability of a token that was not reported: no more than the least
+    reported one, and no more than what the reported ones leave."""
+    left = 1 - math.fsum(math.exp(value) for value in alternatives.values())
+    least = min(alternatives.values(), default=FLOOR_LOG_PROB)
+    return max(FLOOR_LOG_PROB, min(least, math.log(left) if left > 0 else FLOOR_LOG_PROB))
 
 
 def vote_distribution(labels: Sequence[str], schema: LabelSchema) -> list[float]:

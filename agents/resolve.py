@@ -11,6 +11,7 @@ from typing import Any
 
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import digest, verify
+from labelproof.spec.labels import LabelSchema
 from labelproof.spec.project import ProjectFolder, RoutingPolicy
 from labelproof.spec.strategy import (
     CalibrateStep,
@@ -185,8 +186,18 @@ def _resolve_step(
 def _template_name(step: ModelStep, project: ProjectFolder) -> str:
     """Return the template a step uses; the default of a logprob step depends on the schema."""
     if isinstance(step, LabelStep) and step.method == "logprob" and step.prompt == "label_json":
-        return "label_yesno" if project.spec.labels.kind == "multi" else "label_letter"
+        if project.spec.labels.kind == "multi":
+            return "label_yesno"
+        return "label_name" if answers_with_names(step, project.spec.labels) else "label_letter"
     return step.prompt
+
+
+def answers_with_names(step: LabelStep, schema: LabelSchema) -> bool:
+    """Return whether a logprob step answers with label names: asked for, or told apart by three characters."""
+    if step.answer_with != "auto":
+        return step.answer_with == "name"
+    starts = {leaf[:3].casefold() for leaf in schema.leaves}
+    return len(starts) == len(schema.leaves)
 
 
 def _guideline(project: ProjectFolder, use: str, template: PromptTemplate) -> str:

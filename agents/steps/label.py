@@ -15,9 +15,10 @@ from agents.readings import (
     claimed_distribution,
     code_distribution,
     label_token_distribution,
+    name_distribution,
     parse_reading,
 )
-from agents.resolve import ResolvedStep
+from agents.resolve import ResolvedStep, answers_with_names
 from agents.state import Example, ItemState
 from agents.steps.base import CallScope, ModelStep, Output, Resources
 from labelproof.spec.errors import ConfigError, OutputError
@@ -216,8 +217,8 @@ class JsonLabel(Prompted):
         apply_reading(state, output, self)
 
 
-class LetterLabel(Prompted):
-    """Options are letters; one generated token, whose alternatives give the whole distribution."""
+class TokenLabel(Prompted):
+    """The answer is one token, a letter or the beginning of a name; its alternatives are the distribution."""
 
     def __init__(self, resolved: ResolvedStep, resources: Resources) -> None:
         super().__init__(resolved, resources)
@@ -225,12 +226,13 @@ class LetterLabel(Prompted):
         self.spec = resolved.spec
         self.model = next(iter(resolved.models))
         self.model_spec = resolved.models[self.model]
+        self._names = self.schema.kind != "multi" and answers_with_names(resolved.spec, self.schema)
         n = len(self.schema.leaves)
-        if n > len(CODES) and not self.spec.shortlist and self.schema.kind != "multi":
+        if n > len(CODES) and not self._names and not self.spec.shortlist and self.schema.kind != "multi":
             raise ConfigError(
                 f"{n} labels cannot be letters (at most {len(CODES)})",
                 key=f"steps.{self.name}.shortlist",
-                hint="add `shortlist: 20` to the label step, or use `method: json`",
+                hint="add `shortlist: 20` to the label step, use `method: json`, or `answer_with: name`",
             )
 
     async def run(self, state: ItemState, calls: CallScope) -> Output:
@@ -239,21 +241,22 @@ class LetterLabel(Prompted):
         labels = self._shortlist(state)
         options = self.options(labels)
         user = self.user(state, options=options)
-        log_probs = await self._letters(self.system(state, labels), user, [o["code"] for o in options], calls)
+        answers = [option["name" if self._names else "code"] for option in options]
+        log_probs = await self._ask(self.system(state, labels), user, answers, calls)
         by_name = dict(zip((o["name"] for o in options), log_probs, strict=True))
         full = [by_name.get(leaf, FLOOR_LOG_PROB) for leaf in self.schema.leaves]
-        return dict(self._output(full, "letter_token"))
+        return dict(self._output(full, "name_token" if self._names else "letter_token"))
 
     async def _yes_no(self, state: ItemState, calls: CallScope) -> LabelOutput:
         system = self.system(state)
         log_probs = []
         for leaf in self.schema.leaves:
-            yes, _no = await self._letters(system, self.user(state, asked=leaf), ["A", "B"], calls)
+            yes, _no = await self._ask(system, self.user(state, asked=leaf), ["A", "B"], calls)
             log_probs.append(min(yes, math.log(CERTAIN_YES)))
         return self._output(log_probs, "yes_no_token")
 
-    async def _letters(self, system: str, user: str, codes: Sequence[str], calls: CallScope) -> list[float]:
-        """Ask for one letter; without log-probabilities the letter itself gets all the mass."""
+    async def _ask(self, system: str, user: str, answers: Sequence[str], calls: CallScope) -> list[float]:
+        """Ask for one token; without log-probabilities the answer it gives itself gets all the mass."""
         raw = ""
         for _ in range(self.spec.max_retries + 1):
             request = request_for(
@@ -261,19 +264,39 @@ class LetterLabel(Prompted):
                 system,
                 user,
                 max_tokens=1,
-                top_logprobs=max(TOP_LOGPROBS, len(codes) + 8)
+                top_logprobs=max(60, len(answers) + 8)
                 if self.model_spec.provider == "embedded"
                 else TOP_LOGPROBS,
             )
             result = await calls.chat(self.model, request)
             raw = result.text
-            if result.logprobs and any(token.strip() in codes for token in result.logprobs[0]):
-                return code_distribution(result.logprobs[0], codes)
-            letter = raw.strip()[:1]
-            if letter in codes:
-                rest = math.log((1 - CERTAIN_YES) / max(1, len(codes) - 1))
-                return [math.log(CERTAIN_YES) if code == letter else rest for code in codes]
-        raise OutputError(f"expected one of the letters {', '.join(codes)}, found {raw[:40]!r}", raw=raw)
+            found = self._distribution(result, answers)
+            if found is not None:
+                return found
+        raise OutputError(f"expected one of {', '.join(answers)}, found {raw[:40]!r}", raw=raw)
+
+    def _distribution(self, result: ChatResult, answers: Sequence[str]) -> list[float] | None:
+        """Return log-probabilities over ``answers``; None when the answer is none of them."""
+        first = result.logprobs[0] if result.logprobs else {result.text: math.log(CERTAIN_YES)}
+        if self._names:
+            return name_distribution(first, answers)
+        if any(token.strip() in answers for token in first):
+            return (
+                code_distribution(first, answers) if result.logprobs else self._one_hot(result.text, answers)
+            )
+        return None
+
+    def _one_hot(self, raw: str, answers: Sequence[str]) -> list[float] | None:
+        """Return the distribution of a bare answer; None unless it means exactly one of ``answers``."""
+        text = raw.strip()
+        if self._names:
+            hits = [answer for answer in answers if text and answer.casefold().startswith(text.casefold())]
+        else:
+            hits = [answer for answer in answers if answer == text[:1]]
+        if len(hits) != 1:
+            return None
+        rest = math.log((1 - CERTAIN_YES) / max(1, len(answers) - 1))
+        return [math.log(CERTAIN_YES) if answer == hits[0] else rest for answer in answers]
 
     def _shortlist(self, state: ItemState) -> tuple[str, ...] | None:
         """Return the labels of the nearest examples; None: all labels are offered."""
@@ -308,5 +331,5 @@ def make_label_step(resolved: ResolvedStep, resources: Resources) -> ModelStep:
     """Return the label step of the method its spec names."""
     assert isinstance(resolved.spec, LabelStep)
     if resolved.spec.method == "logprob":
-        return LetterLabel(resolved, resources)
+        return TokenLabel(resolved, resources)
     return JsonLabel(resolved, resources)

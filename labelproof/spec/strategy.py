@@ -118,8 +118,11 @@ class LabelStep(_ModelStep):
     kind: Literal["label"]
     prompt: str = "label_json"
     method: Literal["logprob", "json"] = "json"
-    """logprob: options are letters, the answer is one token and its probabilities are the signal;
+    """logprob: the answer is one token and the probabilities of its alternatives are the signal;
     json: schema-bound answer with rationale and verbalized confidence."""
+    answer_with: Literal["auto", "name", "letter"] = "auto"
+    """What a logprob answer is: the label's name (its first token decides) or a letter per label. auto: names
+    where no two labels begin with the same three characters, which small models read better."""
     shortlist: int | None = Field(default=None, ge=2, le=50)
     """Offer only the labels of this many nearest examples; needed for more than 52 labels by logprob."""
     encoder: Literal["minilm", "tfidf"] = "minilm"
