@@ -121,8 +121,8 @@ def claimed_distribution(reading: Reading, schema: LabelSchema) -> list[float]:
 def code_distribution(alternatives: Mapping[str, float], codes: Sequence[str]) -> list[float]:
     """Return log-probabilities over option ``codes`` from the first token's alternatives.
 
-    Mass of "A" and " A" is added. A code that was not reported gets the upper bound of
-    its own. Normalised over the codes.
+    Mass of "A" and " A" is added. A code that was not reported gets an upper bound
+    of its own log-probability. Normalised over the codes.
     """
     floor = _unseen(alternatives)
     mass = dict.fromkeys(codes, 0.0)
@@ -138,7 +138,7 @@ def name_distribution(alternatives: Mapping[str, float], names: Sequence[str]) -
     """Return log-probabilities over label ``names`` from the first token's alternatives.
 
     A token's mass goes, in equal parts, to the names it begins (without regard to case or a leading space). A
-    name that no token begins gets the smallest reported log-probability. None when no name is begun.
+    name that no token begins gets an upper bound of its own log-probability. None when no name is begun.
     """
     merged: dict[str, float] = {}
     for token, log_prob in alternatives.items():

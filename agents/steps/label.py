@@ -277,13 +277,13 @@ class TokenLabel(Prompted):
 
     def _distribution(self, result: ChatResult, answers: Sequence[str]) -> list[float] | None:
         """Return log-probabilities over ``answers``; None when the answer is none of them."""
-        first = result.logprobs[0] if result.logprobs else {result.text: math.log(CERTAIN_YES)}
+        if not result.logprobs:
+            return self._one_hot(result.text, answers)
+        first = result.logprobs[0]
         if self._names:
             return name_distribution(first, answers)
         if any(token.strip() in answers for token in first):
-            return (
-                code_distribution(first, answers) if result.logprobs else self._one_hot(result.text, answers)
-            )
+            return code_distribution(first, answers)
         return None
 
     def _one_hot(self, raw: str, answers: Sequence[str]) -> list[float] | None:
