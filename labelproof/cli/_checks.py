@@ -196,7 +196,7 @@ def check_prefect() -> Iterator[Check]:
             do="start that server, or unset PREFECT_API_URL and run labelproof up",
         )
     else:
-        found = "no server runs; runs start their own, schedules and the Prefect UI need one"
+        found = "no server is up: runs work without one but are not in its history"
         yield Check(name="prefect", state="ok", found=found, do="labelproof up")
 
 
