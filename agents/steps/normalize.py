@@ -37,7 +37,7 @@ _JOINERS_IN_WORD = re.compile(f"(?<=[{_LETTER}])[\u200c\u200d]+(?=[{_LETTER}])")
 """Joiners are legitimate inside emoji and in Persian or Indic scripts, not between Latin letters."""
 _SUSPICIOUS = re.compile(
     "[\U000e0020-\U000e007f]{4}"
-    f"|[{_LETTER}][\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u3164\ufeff\uffa0]+[{_LETTER}]"
+    f"|[{_LETTER}][\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u3164\ufeff\uffa0]+[{_LETTER}]"
     "|[A-Za-z][\ufe00-\ufe0f\U000e0100-\U000e01ef]"
     "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{3}|[\u200b-\u200d\u2060-\u2064\ufeff]{4}"
 )
@@ -98,7 +98,7 @@ class Normalize(BatchStep):
 
     def _visible(self, raw: str) -> tuple[str, list[str], int]:
         """Return the text without what nobody sees, the signals, and how many characters were hidden."""
-        found = []
+        found: list[str] = []
         plain = _FLAG.sub("\U0001f3f4", raw) if "\U0001f3f4" in raw else raw
         text, hidden = _HIDDEN.subn("", plain)
         text, joiners = _JOINERS_IN_WORD.subn("", text)
