@@ -18,6 +18,7 @@ from agents.examples import ExampleBank
 from agents.models import Budget, ChatModel, Governors, open_model
 from agents.resolve import GoldExample, ResolvedStrategy, resolve
 from agents.run.engine import Counts, Engine, in_batches
+from agents.run.lock import RunLock
 from agents.run.recorder import Recorder, RunInfo
 from agents.secrets import RunSecrets
 from agents.state import Example
@@ -146,8 +147,15 @@ class LabelSession:
         self.params = {"limit": request.limit, "repeat": request.repeat}
         previous = _unfinished_run(store, work, self.params)
         self.resumed = previous is not None
+        run_id = previous or _new_run_id()
+        self._lock = RunLock(store.location.root / "runs" / f"{run_id}.lock")
+        if not self._lock.acquire():
+            raise ConfigError(
+                f"run {run_id} of this strategy over these items is under way in process {self._lock.holder()}",
+                hint="wait for it, or stop it and run again: what it has done is kept",
+            )
         self.run = RunInfo(
-            run_id=previous or _new_run_id(),
+            run_id=run_id,
             project=work.folder.name,
             project_fp=work.project_fp,
             strategy=work.strategy.name,
@@ -272,6 +280,7 @@ class LabelSession:
         """Make what is done durable and close, without ending the run: somebody else goes on with it."""
         await self._close()
         self._event("stopped", reason="handed over")
+        self._lock.release()
         self.store.drain_all(timeout_s=30)
 
     async def finish(self, *, stopped: str | None = None) -> dict[str, Any]:
@@ -279,6 +288,7 @@ class LabelSession:
         await self._close()
         summary = self.summary()
         self._event("stopped" if stopped else "finished", reason=stopped, summary=summary)
+        self._lock.release()
         self.store.drain_all(timeout_s=30)
         return summary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from labelproof.spec.conditions import parse_condition
 from labelproof.spec.yamlio import load_yaml
 
+_SECRET_NAME = re.compile(r"api[-_]?key|authorization|secret|password|bearer|access[-_]?token", re.IGNORECASE)
 NAME = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
 EncoderName = Literal["none", "minilm", "tfidf"]
 GuidelineUse = Literal["none", "short", "full"]
@@ -50,6 +52,19 @@ class ModelSpec(Spec):
     price_in_usd_per_mtok: float | None = Field(default=None, ge=0)
     """Overrides the price list, USD per million prompt tokens."""
     price_out_usd_per_mtok: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> ModelSpec:
+        """Strategies are stored and shown: a key in one would be, too."""
+        named = [name for name in self.params if _SECRET_NAME.search(name)]
+        if named:
+            raise ValueError(
+                f"params: {named[0]!r} looks like a secret; keys come from the environment variable named by "
+                "`api_key_env` only"
+            )
+        if self.base_url is not None and "@" in self.base_url.partition("://")[2].partition("/")[0]:
+            raise ValueError("base_url may not hold a user or password; keys come from the environment only")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """Return what can change an answer; limits, prices and URLs' credentials cannot."""

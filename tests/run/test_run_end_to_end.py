@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import orjson
 import pytest
 
-from agents.run.session import load_workload
+from agents.run.session import LabelRequest, LabelSession, load_workload
 from labelproof.report.scoring import score_workload
 from labelproof.report.trace import first_divergence, trace_item
+from labelproof.spec.errors import ConfigError
 from labelproof.store import open_store
 from tests.conftest import MakeProject, write_strategy
 from tests.run.run_helpers import rows, run
@@ -250,3 +252,34 @@ def test_hostile_content_stays_between_its_fences_and_goes_to_review(
     )
     assert found["decision"] == "review"
     assert "instruction_like" in found["reason"]
+
+
+def test_the_same_run_cannot_be_worked_on_twice_at_once(make_project: MakeProject, tmp_path: Path) -> None:
+    with scripted_server() as server:
+        folder = make_project(server.base_url, n_items=3, model="concurrency: 1")
+        first = LabelSession.open(LabelRequest(project=str(folder), store=str(tmp_path / "store")))
+        asyncio.run(_start(first))
+        with pytest.raises(ConfigError, match="is under way in process"):
+            run(folder, tmp_path / "store")
+        asyncio.run(first.finish(stopped="test"))
+        assert run(folder, tmp_path / "store")["resumed"]
+
+
+async def _start(session: LabelSession) -> None:
+    await session.start()
+    await session.engine.recorder.aclose()
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("params: {api_key: abc}", "looks like a secret"),
+        ("params: {Authorization: abc}", "looks like a secret"),
+    ],
+)
+def test_a_strategy_that_holds_a_key_is_refused(
+    model: str, says: str, make_project: MakeProject, tmp_path: Path
+) -> None:
+    folder = make_project("http://127.0.0.1:1/v1", model=model)
+    with pytest.raises(ConfigError, match=says):
+        load_workload(str(folder), None)
