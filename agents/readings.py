@@ -7,6 +7,7 @@ probabilities that sum to one. Multi-label: log P(yes) of each class by itself.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,11 @@ FLOOR_LOG_PROB = -18.0
 """Stands for "not among the reported alternatives" when nothing better is known."""
 CERTAIN = 0.98
 """Cap of a verbalized or one-hot confidence: a model's 1.0 is not evidence of impossibility."""
+
+_PREFERRED = 0.02
+"""By how much a claimed label leads however unsure its reader was."""
+_LEAST = math.exp(FLOOR_LOG_PROB)
+_LABEL_VALUE = re.compile(r'"label"\s{0,20}:\s{0,20}"')
 
 
 class _Answer(BaseModel):
@@ -56,7 +62,8 @@ def parse_reading(raw: str, schema: LabelSchema) -> Reading:
         answer = _Answer.model_validate(body)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "answer"
+        # The place may be a key the content made the model write: no more than a name's length of it.
+        place = ".".join(map(str, first["loc"]))[:60] or "answer"
         raise OutputError(f"{place}: {first['msg']}", raw=raw) from error
     given: str | list[str] | None = answer.labels if schema.kind == "multi" else answer.label
     if given is None:
@@ -107,14 +114,14 @@ def claimed_distribution(reading: Reading, schema: LabelSchema) -> list[float]:
     calibration sees that.
     """
     leaves = schema.leaves
-    sure = min(
-        CERTAIN, max(1 / len(leaves), reading.confidence if reading.confidence is not None else CERTAIN)
-    )
+    claimed = CERTAIN if reading.confidence is None else min(CERTAIN, reading.confidence)
     if schema.kind == "multi":
         chosen = schema.members(reading.label)
-        sure = max(0.5, sure)
+        sure = max(0.5 + _PREFERRED, claimed)
         return [math.log(sure if leaf in chosen else 1 - sure) for leaf in leaves]
-    rest = math.log((1 - sure) / max(1, len(leaves) - 1))
+    # A claim below an even guess still names a label: it stays the most probable one.
+    sure = max((1 + _PREFERRED) / len(leaves), claimed)
+    rest = math.log((1 - sure) / (len(leaves) - 1))
     return [math.log(sure) if leaf == reading.label else rest for leaf in leaves]
 
 
@@ -145,57 +152,77 @@ def name_distribution(alternatives: Mapping[str, float], names: Sequence[str]) -
         start = token.strip().casefold()
         if start:
             merged[start] = merged.get(start, 0.0) + math.exp(log_prob)
-    logs = {start: math.log(mass) for start, mass in merged.items()}
-    return _spread(logs, "", "", [name.casefold() for name in names])
+    folded = [name.casefold() for name in names]
+    mass = [0.0] * len(names)
+    for start, prob in merged.items():
+        hits = _hits(start, folded)
+        for index in hits:
+            mass[index] += prob / len(hits)
+    if not any(mass):
+        return None
+    floor = _unseen({start: math.log(prob) for start, prob in merged.items() if prob > 0})
+    return normalized([math.log(value) if value > 0 else floor for value in mass])
 
 
 def label_token_distribution(
-    raw: str, logprobs: Sequence[Mapping[str, float]], tokens: Sequence[str], schema: LabelSchema
+    logprobs: Sequence[Mapping[str, float]], tokens: Sequence[str], schema: LabelSchema
 ) -> list[float] | None:
-    """Return log-probabilities over the leaves at the first token of the JSON answer's label value.
+    """Return log-probabilities over the leaves from the tokens of the JSON answer's label value.
 
-    Each alternative's mass goes, in equal parts, to the labels it is a prefix of (or that are a
-    prefix of it). None when the label's place in the token stream cannot be told, or for multi-label.
+    The answer is followed token by token until it is one label; at each token the other alternatives' mass goes, in
+    equal parts, to the labels they begin. A label that was not reported gets an upper bound of its own
+    log-probability. None when the label's place in the token stream cannot be told, when what stands there is
+    no label as the schema spells it (case apart), or for multi-label.
     """
     if schema.kind == "multi" or not logprobs or len(tokens) != len(logprobs):
         return None
-    key = raw.find('"label"')
-    if key < 0:
+    text = "".join(tokens)
+    places = list(_LABEL_VALUE.finditer(text))
+    if not places:
         return None
-    start = raw.find('"', raw.find(":", key) + 1) + 1
-    position = 0
+    start = places[-1].end()
+    names = [
+        leaf.casefold() + '"' for leaf in schema.leaves
+    ]  # the closing quote tells "hate" from "hate_speech"
+    mass = [0.0] * len(names)
+    floors = [FLOOR_LOG_PROB] * len(names)
+    path, position, hits = 1.0, 0, list(range(len(names)))
     for token, alternatives in zip(tokens, logprobs, strict=True):
-        end = position + len(token)
-        if end > start:
-            typed = raw[start:position] if position > start else ""
-            lead = raw[position:start] if position < start else ""
-            return _spread(alternatives, lead, typed, schema.leaves)
-        position = end
-    return None
-
-
-def _spread(
-    alternatives: Mapping[str, float], lead: str, typed: str, leaves: Sequence[str]
-) -> list[float] | None:
-    mass = [0.0] * len(leaves)
-    for token, log_prob in alternatives.items():
-        if not token.startswith(lead):
+        begin, position = position, position + len(token)
+        if position <= start:
             continue
-        text = typed + token[len(lead) :].split('"')[0]
-        if not text:
-            continue
-        hits = [i for i, leaf in enumerate(leaves) if leaf.startswith(text)]
+        lead, typed = text[begin:start], text[start:begin]
+        floor = _unseen(alternatives)
         for index in hits:
-            mass[index] += math.exp(log_prob) / len(hits)
-    if not any(mass):
+            floors[index] = max(FLOOR_LOG_PROB, math.log(path) + floor)
+        for other, log_prob in alternatives.items():
+            if other == token or not other.startswith(lead) or len(other) == len(lead):
+                continue
+            begun = _hits((typed + other[len(lead) :]).casefold(), names)
+            for index in begun:
+                mass[index] += path * math.exp(log_prob) / len(begun)
+        hits = _hits((typed + token[len(lead) :]).casefold(), names)
+        path *= max(math.exp(alternatives.get(token, floor)), _LEAST)
+        if len(hits) < 2:
+            break
+    if not hits or position <= start:
         return None
-    floor = _unseen(alternatives)
-    return normalized([math.log(value) if value > 0 else floor for value in mass])
+    for index in hits:
+        mass[index] += path / len(hits)
+    return normalized(
+        [math.log(value) if value > 0 else floor for value, floor in zip(mass, floors, strict=True)]
+    )
+
+
+def _hits(begun: str, names: Sequence[str]) -> list[int]:
+    """Return the places of the names that ``begun`` begins, or that it goes beyond."""
+    return [i for i, name in enumerate(names) if name.startswith(begun) or begun.startswith(name)]
 
 
 def _unseen(alternatives: Mapping[str, float]) -> float:
     """Return an upper bound of the log-probability of a token that was not reported: no more than the least
-    reported one, and no more than what the reported ones leave."""
+    reported one, and no more than what the reported ones leave.
+    """
     left = 1 - math.fsum(math.exp(value) for value in alternatives.values())
     least = min(alternatives.values(), default=FLOOR_LOG_PROB)
     return max(FLOOR_LOG_PROB, min(least, math.log(left) if left > 0 else FLOOR_LOG_PROB))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from agents.models.protocol import ChatRequest, ChatResult
@@ -62,8 +64,8 @@ class Prompted(ModelStep):
     def inputs(self, state: ItemState) -> Mapping[str, Any]:
         return {
             "text": state.text,
-            "fixed": [example.item_id for example in state.fixed_examples],
-            "near": [example.item_id for example in state.near_examples],
+            "fixed": [[example.item_id, example.label] for example in state.fixed_examples],
+            "near": [[example.item_id, example.label] for example in state.near_examples],
         }
 
     def options(self, labels: Sequence[str] | None) -> list[dict[str, str]]:
@@ -75,7 +77,10 @@ class Prompted(ModelStep):
 
     def system(self, state: ItemState, labels: Sequence[str] | None = None) -> str:
         """Return the system text; rendered once for each set of fixed examples and options."""
-        key = (tuple(example.item_id for example in state.fixed_examples), tuple(labels or ()))
+        key = (
+            tuple((example.item_id, example.label) for example in state.fixed_examples),
+            frozenset(labels or ()),
+        )
         text = self._systems.get(key)
         if text is None:
             options = self.options(labels)
@@ -107,6 +112,27 @@ class Prompted(ModelStep):
             }
         )
 
+    def shortlist(self, state: ItemState) -> tuple[str, ...] | None:
+        """Return the labels of the nearest examples; None: all labels are offered."""
+        spec = self.model_step
+        leaves = self.schema.leaves
+        if not isinstance(spec, LabelStep) or not spec.shortlist or len(leaves) <= spec.shortlist:
+            return None
+        wanted, k = spec.shortlist, spec.shortlist * 4
+        while True:
+            (near,) = self.resources.examples.nearest([state.text], [state.item.id], k, spec.encoder)
+            found = [leaf for example in near for leaf in sorted(self.schema.members(example.label))]
+            labels = tuple(dict.fromkeys(found))[:wanted]
+            if len(labels) >= 2 and (len(labels) == wanted or len(near) < k):
+                return labels
+            if len(near) < k:
+                raise ConfigError(
+                    f"a shortlist needs examples of at least 2 labels; the 'examples' split has {len(labels)}",
+                    key=f"steps.{self.name}.shortlist",
+                    hint="add gold items to the split, or take `shortlist` out of the step",
+                )
+            k *= 2
+
     def leaks(self, raw: str) -> list[str]:
         """Return the manipulation signal of an answer that repeats the canary of the system text."""
         return ["canary_leak"] if self.resources.secrets.canary in raw else []
@@ -115,9 +141,7 @@ class Prompted(ModelStep):
 def _shown(examples: Sequence[Example], options: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     codes = {option["name"]: option["code"] for option in options}
     return [
-        {"text": example.text, "label": example.label, "code": codes[example.label]}
-        if example.label in codes
-        else {"text": example.text, "label": example.label, "code": ""}
+        {"text": example.text, "label": example.label, "code": codes.get(example.label, "")}
         for example in examples
     ]
 
@@ -166,8 +190,9 @@ class JsonLabel(Prompted):
         self._schema = answer_schema(self.schema, self.schema.leaves, kind="label")
 
     async def run(self, state: ItemState, calls: CallScope) -> Output:
-        output = await self.read(state, calls, self.model, self.model_spec, self._schema)
-        return dict(output)
+        labels = self.shortlist(state)
+        bound = self._schema if labels is None else answer_schema(self.schema, labels, kind="label")
+        return dict(await self.read(state, calls, self.model, self.model_spec, bound, labels=labels))
 
     async def read(
         self,
@@ -176,24 +201,30 @@ class JsonLabel(Prompted):
         model: str,
         spec: ModelSpec,
         schema: dict[str, Any],
+        *,
+        labels: Sequence[str] | None = None,
         **changes: Any,
     ) -> LabelOutput:
-        """Return one reading; an answer that does not fit is retried with the error shown."""
+        """Return one reading; an answer that does not fit is retried with the error shown.
+
+        ``labels`` restricts the options; ``changes`` override the model's parameters.
+        """
         error = ""
+        leaked: list[str] = []
         wants = self.model_step.max_retries
-        extra = changes.pop("variables", {})
         for attempt in range(wants + 1):
             request = request_for(
                 spec,
-                self.system(state),
-                self.user(state, error=error, **extra),
+                self.system(state, labels),
+                self.user(state, error=error),
                 json_schema=schema,
                 top_logprobs=0 if spec.params.get("logprobs") is False else 5,
                 **changes,
             )
             result = await calls.chat(model, request)
+            leaked = leaked or self.leaks(result.text)
             try:
-                return self._output(result)
+                return {**self._output(result), "manipulation": leaked}
             except OutputError as problem:
                 if attempt == wants:
                     raise
@@ -202,7 +233,7 @@ class JsonLabel(Prompted):
 
     def _output(self, result: ChatResult) -> LabelOutput:
         reading = parse_reading(result.text, self.schema)
-        token_based = label_token_distribution(result.text, result.logprobs, result.tokens, self.schema)
+        token_based = label_token_distribution(result.logprobs, result.tokens, self.schema)
         log_probs = token_based or claimed_distribution(reading, self.schema)
         return {
             "label": reading.label,
@@ -210,7 +241,7 @@ class JsonLabel(Prompted):
             "signal": "label_token" if token_based else "verbalized",
             "verbalized": reading.confidence,
             "rationale": reading.rationale,
-            "manipulation": self.leaks(result.text),
+            "manipulation": [],
         }
 
     def apply(self, state: ItemState, output: Output) -> None:
@@ -238,8 +269,13 @@ class TokenLabel(Prompted):
     async def run(self, state: ItemState, calls: CallScope) -> Output:
         if self.schema.kind == "multi":
             return dict(await self._yes_no(state, calls))
-        labels = self._shortlist(state)
+        labels = self.shortlist(state)
         options = self.options(labels)
+        if not self._names:  # an example whose label is not offered has no letter to show
+            offered = {option["name"] for option in options}
+            near = tuple(example for example in state.near_examples if example.label in offered)
+            fixed = tuple(example for example in state.fixed_examples if example.label in offered)
+            state = replace(state, near_examples=near, fixed_examples=fixed)
         user = self.user(state, options=options)
         answers = [option["name" if self._names else "code"] for option in options]
         log_probs = await self._ask(self.system(state, labels), user, answers, calls)
@@ -277,38 +313,29 @@ class TokenLabel(Prompted):
 
     def _distribution(self, result: ChatResult, answers: Sequence[str]) -> list[float] | None:
         """Return log-probabilities over ``answers``; None when the answer is none of them."""
-        if not result.logprobs:
-            return self._one_hot(result.text, answers)
-        first = result.logprobs[0]
-        if self._names:
-            return name_distribution(first, answers)
-        if any(token.strip() in answers for token in first):
-            return code_distribution(first, answers)
-        return None
+        if result.logprobs:
+            first = result.logprobs[0]
+            if self._names:
+                found = name_distribution(first, answers)
+                if found is not None:
+                    return found
+            elif any(token.strip() in answers for token in first):
+                return code_distribution(first, answers)
+        return self._one_hot(result.text, answers)
 
     def _one_hot(self, raw: str, answers: Sequence[str]) -> list[float] | None:
         """Return the distribution of a bare answer; None unless it means exactly one of ``answers``."""
-        text = raw.strip()
         if self._names:
-            hits = [answer for answer in answers if text and answer.casefold().startswith(text.casefold())]
-        else:
-            hits = [answer for answer in answers if answer == text[:1]]
+            text = raw.strip(_AROUND).casefold()
+            hits = [answer for answer in answers if text and answer.casefold().startswith(text)]
+            hits = [answer for answer in hits if answer.casefold() == text] or hits
+        else:  # "A", "(A)", "A. safe" are answers; the A of "As an AI" is not
+            letter = _LETTER.match(raw)
+            hits = [answer for answer in answers if letter and letter[1] == answer]
         if len(hits) != 1:
             return None
         rest = math.log((1 - CERTAIN_YES) / max(1, len(answers) - 1))
         return [math.log(CERTAIN_YES) if answer == hits[0] else rest for answer in answers]
-
-    def _shortlist(self, state: ItemState) -> tuple[str, ...] | None:
-        """Return the labels of the nearest examples; None: all labels are offered."""
-        if not self.spec.shortlist or len(self.schema.leaves) <= self.spec.shortlist:
-            return None
-        wanted, k = self.spec.shortlist, self.spec.shortlist * 4
-        while True:
-            (near,) = self.resources.examples.nearest([state.text], [state.item.id], k, self.spec.encoder)
-            labels = tuple(dict.fromkeys(example.label for example in near))[:wanted]
-            if len(labels) == wanted or len(near) < k:
-                return labels if len(labels) >= 2 else None
-            k *= 2
 
     def _output(self, log_probs: Sequence[float], signal: str) -> LabelOutput:
         return {
@@ -325,6 +352,8 @@ class TokenLabel(Prompted):
 
 
 CERTAIN_YES = 0.98
+_AROUND = " \t\r\n\"'“”‘’()[]*`.,;:!"
+_LETTER = re.compile(r"[\s\"'“‘(\[*`]{0,8}([A-Za-z])(?=\s{0,8}(?:\Z|[\"'”’)\]*`.,;:!](?!\w)))")
 
 
 def make_label_step(resolved: ResolvedStep, resources: Resources) -> ModelStep:
