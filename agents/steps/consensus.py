@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, TypedDict
 
+from agents.models.protocol import ProviderDown
 from agents.readings import answer_schema, best, vote_distribution
 from agents.resolve import ResolvedStep
 from agents.state import ItemState
 from agents.steps.base import CallScope, Output, Resources
 from agents.steps.label import JsonLabel, LabelOutput, apply_reading
-from labelproof.spec.errors import OutputError
-from labelproof.spec.strategy import ConsensusStep
+from labelproof.spec.errors import OutputError, TerminalProviderError
+from labelproof.spec.strategy import ConsensusStep, ModelSpec
 
 
 class ConsensusOutput(TypedDict):
@@ -43,6 +43,7 @@ class Consensus(JsonLabel):
 
     async def run(self, state: ItemState, calls: CallScope) -> Output:
         spec = self.consensus
+        readers: list[tuple[str, ModelSpec, dict[str, Any]]]
         if spec.models:
             readers = [(name, self.resolved.models[name], {}) for name in spec.models]
         else:
@@ -59,10 +60,12 @@ class Consensus(JsonLabel):
             return_exceptions=True,
         )
         readings: list[LabelOutput] = []
-        unusable: list[OutputError] = []
+        unusable: list[OutputError | TerminalProviderError] = []
         for reading in found:
-            if isinstance(reading, OutputError):
-                unusable.append(reading)
+            if isinstance(reading, OutputError | TerminalProviderError) and not isinstance(
+                reading, ProviderDown
+            ):
+                unusable.append(reading)  # one reader's refusal does not silence the others
             elif isinstance(reading, BaseException):
                 raise reading
             else:
@@ -70,11 +73,12 @@ class Consensus(JsonLabel):
         if not readings:
             raise unusable[0]
         votes = Counter(reading["label"] for reading in readings)
-        log_probs = vote_distribution([reading["label"] for reading in readings], self.schema)
+        shares = vote_distribution([reading["label"] for reading in readings], self.schema)
+        log_probs = [round(value, 5) for value in shares]  # first: the stored numbers decide a tie
         label, _, _ = best(log_probs, self.schema)
         output: ConsensusOutput = {
             "label": label,
-            "log_probs": [round(value, 5) for value in log_probs],
+            "log_probs": log_probs,
             "votes": dict(sorted(votes.items())),
             "agreement": round(votes.get(label, 0) / len(readings), 4),
             "n_unusable": len(unusable),
@@ -86,6 +90,3 @@ class Consensus(JsonLabel):
     def apply(self, state: ItemState, output: Output) -> None:
         apply_reading(state, output, self)
         state.agreement = output["agreement"]
-
-    def inputs(self, state: ItemState) -> Mapping[str, Any]:
-        return super().inputs(state)
