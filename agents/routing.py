@@ -17,7 +17,7 @@ class Certificate:
     threshold_prob: float | None
     """Auto-accept at or above this confidence; None: this certificate allows no label in general."""
     per_class: Mapping[str, float] = field(default_factory=dict)
-    """Thresholds certified class by class."""
+    """Thresholds certified class by class; a taxonomy's parent stands for those of its leaves not named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def decide(
             return _review("the certificate does not cover this label")
     else:
         threshold, kind, certificate_id = policy.threshold_prob, "uncertified", None
-    if evidence.confidence < threshold:
+    if not evidence.confidence >= threshold:  # NaN too is no reason to trust
         return _review(f"confidence {evidence.confidence:.3f} below {kind} threshold {threshold:.3f}")
     return Verdict(
         decision="auto_accept",
@@ -87,7 +87,11 @@ def _review(reason: str) -> Verdict:
 
 def _certified_threshold(certificate: Certificate, members: frozenset[str]) -> float | None:
     """Return the strictest threshold among the item's labels; None if one of them has none."""
-    found = [certificate.per_class.get(name, certificate.threshold_prob) for name in members]
+    general = certificate.threshold_prob
+    found = [
+        certificate.per_class.get(name, certificate.per_class.get(name.partition("/")[0], general))
+        for name in members
+    ]
     if not found:
         return certificate.threshold_prob
     if any(value is None for value in found):

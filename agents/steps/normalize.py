@@ -74,7 +74,8 @@ class Normalize(BatchStep):
 
     def normalize(self, raw: str) -> NormalizeOutput:
         """Return what the model will read, and what was found on the way."""
-        text, found, n_hidden = raw, [], 0
+        text, n_hidden = raw, 0
+        found: list[str] = []
         if not raw.isascii():
             text, found, n_hidden = self._visible(raw)
         text, controls = _CONTROL.subn(" ", text)

@@ -14,7 +14,8 @@ from labelproof.spec.strategy import RetrieveStep
 class Retrieve(BatchStep):
     """Output: ``place`` (system: the same for all, stays cached; user: nearest) and the examples.
 
-    An item is never its own example. Nearest examples come most similar last, next to the item.
+    An item is never its own nearest example; the fixed ones are the same for all, so that their tokens stay
+    cached. Nearest examples come most similar last, next to the item.
     """
 
     def __init__(self, resolved: ResolvedStep, resources: Resources) -> None:

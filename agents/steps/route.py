@@ -34,6 +34,7 @@ class Route(BatchStep):
             "confidence": state.confidence,
             "failure": state.failure is not None,
             "manipulation": list(state.manipulation),
+            "certificate": getattr(self.resources.certificate, "certificate_id", None),
         }
 
     def run_batch(self, states: Sequence[ItemState]) -> list[Output]:
