@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+from agents.instructions import InstructionFilter
 from agents.models.protocol import ChatRequest, ChatResult
 from agents.readings import Reading, best, claimed_distribution
 from agents.resolve import ResolvedStep
@@ -26,6 +28,7 @@ class InvestigateOutput(TypedDict):
     evidence: list[list[Any]]
     turns: int
     cost_usd: float
+    manipulation: list[str]
 
 
 class Investigate(Prompted):
@@ -37,9 +40,12 @@ class Investigate(Prompted):
         self.spec = resolved.spec
         self.model = next(iter(resolved.models))
         self.model_spec = resolved.models[self.model]
+        self._instructions = InstructionFilter(self.schema.leaves)
 
     def inputs(self, state: ItemState) -> Mapping[str, Any]:
-        return {"text": state.text, "label": state.label, "signals": _shown_signals(state)}
+        # The item's id stands for its raw text, which the decode tool reads.
+        shown = {"item": state.item.id, "label": state.label, "signals": _shown_signals(state)}
+        return {**super().inputs(state), **shown}
 
     async def run(self, state: ItemState, calls: CallScope) -> Output:
         from langchain.agents import create_agent
@@ -49,24 +55,26 @@ class Investigate(Prompted):
         from agents.recorded_chat import RecordedChat
         from agents.tools import build_tools
 
-        spent = {"turns": 0, "usd": 0.0}
+        spent = _Spent()
 
         async def ask(request: ChatRequest) -> ChatResult:
             result = await calls.chat(self.model, request)
-            spent["turns"] += 1
-            spent["usd"] += result.cost_usd
+            spent.add(result.cost_usd)
             return result
 
-        def submit_label(label: str, confidence: float, reason: str) -> str:
+        def submit_label(**arguments: Any) -> str:
             """Submit the final label, your probability from 0 to 1 that it is right, and why."""
-            return label
+            return str(arguments.get("label"))
 
+        turns, money = self.spec.max_turns, self.spec.max_cost_usd
         chat = RecordedChat(
             ask=ask,
-            turns_left=lambda: (
-                spent["turns"] + 1 < self.spec.max_turns and spent["usd"] < self.spec.max_cost_usd
-            ),
+            may_ask=lambda: spent.turns < turns and spent.usd < money,
+            # Room for one more call after the next: the one that submits.
+            turns_left=lambda: spent.turns + 1 < turns and spent.usd + 2 * spent.largest_usd <= money,
+            problem_of=self._problem_of,
             final_tool=SUBMIT,
+            fence=self.resources.secrets.fence(state.item.id, state.item.text),
             max_tokens=self.model_spec.max_tokens,
             temperature=self.model_spec.temperature,
             seed=self.model_spec.seed,
@@ -98,7 +106,23 @@ class Investigate(Prompted):
             "required": ["label", "confidence", "reason"],
         }
 
-    def _output(self, messages: list[Any], tool_message: type, spent: Mapping[str, Any]) -> InvestigateOutput:
+    def _problem_of(self, tool: str, arguments: dict[str, Any]) -> str | None:
+        if tool != SUBMIT:
+            return None
+        try:
+            self._submitted(arguments)
+        except (ValueError, TypeError) as error:
+            return str(error)[:300]
+        return None
+
+    def _submitted(self, arguments: Mapping[str, Any]) -> Reading:
+        label = self.schema.canonical(str(arguments.get("label", "")))
+        confidence = float(arguments.get("confidence", math.nan))
+        if not 0 <= confidence <= 1:
+            raise ValueError("confidence must be a number from 0 to 1")
+        return Reading(label=label, confidence=confidence, rationale=str(arguments.get("reason", ""))[:2000])
+
+    def _output(self, messages: list[Any], tool_message: Any, spent: _Spent) -> InvestigateOutput:
         asked = {call["id"]: call for m in messages for call in getattr(m, "tool_calls", None) or []}
         evidence = [
             [m.name, asked[m.tool_call_id]["args"], str(m.content)[:600]]
@@ -107,27 +131,39 @@ class Investigate(Prompted):
         ]
         submitted = [call["args"] for call in asked.values() if call["name"] == SUBMIT]
         if not submitted:
-            last = str(messages[-1].content)
-            raise OutputError(f"no label after {spent['turns']} turns", raw=last)
-        final = submitted[-1]
-        try:
-            label = self.schema.canonical(str(final.get("label", "")))
-            confidence = min(1.0, max(0.0, float(final.get("confidence", 0.5))))
-        except (ValueError, TypeError) as error:
-            raise OutputError(str(error), raw=str(final)) from error
-        reading = Reading(label=label, confidence=confidence, rationale=str(final.get("reason", "")))
-        log_probs = claimed_distribution(reading, self.schema)
+            raise OutputError(
+                f"no usable label after {spent.turns} turns and ${spent.usd:.4f}",
+                raw=str(messages[-1].content),
+            )
+        reading = self._submitted(submitted[-1])
+        log_probs = [round(value, 5) for value in claimed_distribution(reading, self.schema)]
+        disguised = any(tool == "decode" and self._instructions.matches(found) for tool, _, found in evidence)
         return {
             "label": best(log_probs, self.schema)[0],
-            "log_probs": [round(value, 5) for value in log_probs],
-            "rationale": reading.rationale[:2000],
+            "log_probs": log_probs,
+            "rationale": reading.rationale,
             "evidence": evidence,
-            "turns": int(spent["turns"]),
-            "cost_usd": float(spent["usd"]),
+            "turns": spent.turns,
+            "cost_usd": spent.usd,
+            "manipulation": ["instruction_like"] if disguised else [],
         }
 
     def apply(self, state: ItemState, output: Output) -> None:
         apply_reading(state, output, self)
+
+
+class _Spent:
+    """Model calls of one investigation: how many, what they cost, and the dearest."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.usd = 0.0
+        self.largest_usd = 0.0
+
+    def add(self, usd: float) -> None:
+        self.turns += 1
+        self.usd += usd
+        self.largest_usd = max(self.largest_usd, usd)
 
 
 def _shown_signals(state: ItemState) -> str:
