@@ -15,6 +15,7 @@ from labelproof.spec.labels import LabelSchema
 from labelproof.spec.project import ProjectFolder, RoutingPolicy
 from labelproof.spec.strategy import (
     CalibrateStep,
+    InvestigateStep,
     LabelStep,
     ModelSpec,
     ModelStep,
@@ -157,11 +158,16 @@ def _resolve_step(
             "prompt": {"reference": template.reference, "text": template.text},
             "guideline": {"use": step.guideline, "text": guideline},
             "task": task,
-            "labels": project.spec.labels.model_dump(mode="json"),
+            "labels": _read_labels(project.spec.labels),
             "models": [_model_identity(spec) for spec in models.values()],
         }
     if isinstance(step, RetrieveStep) or (isinstance(step, LabelStep) and step.shortlist):
         components["examples"] = snapshots["examples"]
+    if isinstance(step, InvestigateStep):  # what its tools read besides the item
+        if "similar_gold" in step.tools:
+            components["examples"] = snapshots["examples"]
+        if "guideline_search" in step.tools:
+            components["searched_guideline"] = project.guideline()
     if isinstance(step, CalibrateStep) and step.method not in ("none", "batch"):
         components["calibration"] = {
             "n": len(snapshots["calibration"]),
@@ -181,6 +187,12 @@ def _resolve_step(
         guideline=guideline,
         models=models,
     )
+
+
+def _read_labels(schema: LabelSchema) -> dict[str, Any]:
+    """Return what a prompt says of the labels; severity orders people's work and changes no answer."""
+    classes = [[name, leaf.description] for name, leaf in schema.leaf_classes.items()]
+    return {"kind": schema.kind, "classes": classes}
 
 
 def _template_name(step: ModelStep, project: ProjectFolder) -> str:
