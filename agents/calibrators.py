@@ -17,6 +17,7 @@ from agents.state import Example, ItemState
 from evaluation.calibration import FittedCalibrator, Method, fit_calibrator
 from evaluation.multilabel_calibration import FittedMultiLabelCalibrator, fit_multilabel_calibrator
 from evaluation.text_classifier import TextClassifier, cross_fit_text_classifier
+from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import digest
 from labelproof.spec.labels import LabelSchema
 from labelproof.spec.strategy import CalibrateStep
@@ -113,17 +114,25 @@ def fit(
     """Return the calibrator of one step.
 
     ``states`` with a gold label are the calibration items; without any gold all states are the batch whose
-    bias is removed. ``class_prior``: known shares of the labels. ``training`` (the ``examples`` split) joins the calibration items in training the
-    text classifiers, whose scores of the calibration items are out-of-fold.
+    bias is removed. Items that failed take no part. ``class_prior``: known shares of the labels. ``training``
+    (the ``examples`` split) joins the calibration items in training the text classifiers, whose scores of the
+    calibration items are out-of-fold. ``ConfigError`` when the method asked for cannot be fitted.
     """
     multi = schema.kind == "multi"
-    usable = [state for state in states if state.log_probs is not None]
+    usable = [state for state in states if state.log_probs is not None and state.failure is None]
     labelled = [state for state in usable if state.item.id in gold]
     labels = [gold[state.item.id] for state in labelled]
     classifiers, encoded = _train(spec, schema, labelled, labels, training, open_encoder)
     method: Method = "batch" if spec.method == "none" else spec.method
     if method == "batch" or not labelled:
         labelled, labels, encoded, method = [], [], None, "batch"
+    elif method == "fused" and encoded is None:
+        raise ConfigError(
+            f"method fused needs an encoder and {MIN_ENCODER_ITEMS} labelled items of two classes or more in the splits"
+            f" calibration and examples; found encoder {spec.encoder} and {len(labelled) + len(training)} items",
+            key=f"steps.{spec.name}.method",
+            hint="use `method: auto`, which takes the richest method the gold supports",
+        )
     fit_one = fit_multilabel_calibrator if multi else fit_calibrator
     calibrator: FittedCalibrator | FittedMultiLabelCalibrator = fit_one(
         _scores(labelled, multi=multi, k=len(schema.leaves)),
