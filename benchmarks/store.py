@@ -67,7 +67,7 @@ def make_batch(n_items: int, seed: int) -> Batch:
         },
         n,
         status="ok", cache_hit=False, repeat_idx=0, n_calls=1, tokens_in=412, tokens_out=23,
-        tokens_cached=0, cost_usd=0.00012, at=now,
+        tokens_cached=0, cost_usd=0.00012, ts=now,
     )  # fmt: skip
     calls = with_constants(
         {
@@ -81,13 +81,13 @@ def make_batch(n_items: int, seed: int) -> Batch:
         },
         n_items,
         system_hash=system_hash, call_idx=0, model="gpt-4o-mini", provider="openai", finish_reason="stop",
-        tokens_in=412, tokens_out=23, tokens_cached=0, cost_usd=0.00012, attempts=1, at=now,
+        tokens_in=412, tokens_out=23, tokens_cached=0, cost_usd=0.00012, attempts=1, ts=now,
     )  # fmt: skip
     decisions = with_constants(
         {"item_id": ids, "confidence": [rng.random() for _ in ids]},
         n_items,
         strategy_fp="s1", label="spam", decision="auto_accept", reason="above threshold",
-        inclusion_prob=0.05, audited=False, at=now,
+        inclusion_prob=0.05, audited=False, ts=now,
     )  # fmt: skip
     texts = {
         "text_hash": [system_hash] * n_items + user_hash + answer_hash,
@@ -157,7 +157,7 @@ def journal_cost(report: Report, folder: Path, n_calls: int) -> None:
     with open_store(folder) as store:
         journal = store.journal("r1")
         row = {"item_id": "b2:" + "i" * 32, "step_key": "b2:" + "k" * 32, "call_idx": 0, "model": "m"}
-        row |= {"response_text": answer, "tokens_in": 412, "tokens_out": 23, "at": datetime.now(UTC)}
+        row |= {"response_text": answer, "tokens_in": 412, "tokens_out": 23, "ts": datetime.now(UTC)}
 
         def write() -> None:
             for n in range(n_calls):

@@ -46,7 +46,7 @@ _STEP_COLUMNS = [
     "tokens_cached",
     "cost_usd",
     "latency_ms",
-    "at",
+    "ts",
     "flow_run_id",
     "task_run_id",
 ]
@@ -70,7 +70,7 @@ _CALL_COLUMNS = [
     "cost_usd",
     "latency_ms",
     "attempts",
-    "at",
+    "ts",
     "flow_run_id",
     "task_run_id",
 ]
@@ -87,7 +87,7 @@ _DECISION_COLUMNS = [
     "inclusion_prob",
     "audited",
     "calibrator_id",
-    "at",
+    "ts",
     "flow_run_id",
     "task_run_id",
 ]

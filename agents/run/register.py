@@ -69,7 +69,7 @@ def gold_rows(store: TraceStore, project: str, work: Workload, now: datetime) ->
             "split": [row.split for row in gold.rows],
             "design": [row.design for row in gold.rows],
             "inclusion_prob": [row.inclusion_prob for row in gold.rows],
-            "at": [now] * n,
+            "ts": [now] * n,
         }
     }
 
@@ -85,9 +85,9 @@ def read_error_rows(work: Workload, now: datetime) -> Tables:
             "line": [error.line for error in errors],
             "reason": [error.reason for error in errors],
             "raw_hash": [error.raw_hash for error in errors],
-            "at": [now] * len(errors),
+            "ts": [now] * len(errors),
         }
     }
 
 
-_ITEM_COLUMNS = ("item_id", "external_id", "project", "text_hash", "meta_json", "source", "at")
+_ITEM_COLUMNS = ("item_id", "external_id", "project", "text_hash", "meta_json", "source", "ts")

@@ -263,7 +263,7 @@ class LabelSession:
                     "n": [row["n"] for row in rows],
                     "params_json": [orjson.dumps(row["params"]).decode() for row in rows],
                     "report_json": [orjson.dumps(row["report"]).decode() for row in rows],
-                    "at": [now] * len(rows),
+                    "ts": [now] * len(rows),
                 },
             )
         return self.fitted
@@ -348,7 +348,7 @@ class LabelSession:
                 "project_fp": [self.run.project_fp],
                 "project": [self.run.project],
                 "spec_json": [orjson.dumps(self.work.folder.spec.model_dump(mode="json")).decode()],
-                "at": [now],
+                "ts": [now],
             }
         if not known["s"]:
             tables["strategies"] = {
@@ -356,7 +356,7 @@ class LabelSession:
                 "project": [self.run.project],
                 "strategy": [self.run.strategy],
                 "spec_json": [orjson.dumps(self.work.resolved.snapshot).decode()],
-                "at": [now],
+                "ts": [now],
             }
         tables |= self._new_items(now)
         if tables:
@@ -380,7 +380,7 @@ class LabelSession:
             "runs",
             {
                 "run_id": [self.run.run_id],
-                "at": [datetime.now(UTC)],
+                "ts": [datetime.now(UTC)],
                 "event": [event],
                 "project": [self.run.project],
                 "project_fp": [self.run.project_fp],
@@ -411,7 +411,7 @@ def _params_json(work: Workload, params: Mapping[str, Any]) -> str:
 def _unfinished_run(store: TraceStore, work: Workload, params: Mapping[str, Any]) -> str | None:
     rows = store.query(
         "SELECT run_id FROM runs WHERE project = ? AND strategy_fp = ? AND params_json = ?"
-        " GROUP BY run_id HAVING count(*) FILTER (event = 'finished') = 0 ORDER BY max(\"at\") DESC LIMIT 1",
+        " GROUP BY run_id HAVING count(*) FILTER (event = 'finished') = 0 ORDER BY max(ts) DESC LIMIT 1",
         [work.folder.name, work.resolved.fingerprint, _params_json(work, params)],
         fresh=True,
     ).to_pylist()
@@ -436,12 +436,12 @@ def run_totals(store: TraceStore, run_id: str, *, seconds_now: float) -> dict[st
     ).to_pylist()
     earlier, begun = 0.0, None
     for row in store.query(
-        'SELECT event, "at" FROM runs WHERE run_id = ? ORDER BY "at"', [run_id], fresh=True
+        "SELECT event, ts FROM runs WHERE run_id = ? ORDER BY ts", [run_id], fresh=True
     ).to_pylist():
         if row["event"] in ("started", "resumed"):
-            begun = row["at"]
+            begun = row["ts"]
         elif begun is not None:
-            earlier, begun = earlier + (row["at"] - begun).total_seconds(), None
+            earlier, begun = earlier + (row["ts"] - begun).total_seconds(), None
     return {**calls, **steps, "elapsed_s": round(earlier + seconds_now, 3)}
 
 
@@ -459,7 +459,7 @@ def _recorded(store: TraceStore, run_id: str) -> dict[str, int]:
     """
     rows = store.query(
         "WITH latest AS (SELECT item_id, seq, status FROM steps WHERE run_id = $run_id"
-        ' QUALIFY row_number() OVER (PARTITION BY item_id, seq ORDER BY "at" DESC) = 1)'
+        " QUALIFY row_number() OVER (PARTITION BY item_id, seq ORDER BY ts DESC) = 1)"
         " SELECT item_id, coalesce(min(seq) FILTER (status = 'failed'), max(seq) + 1"
         " + (item_id IN (SELECT item_id FROM decisions WHERE run_id = $run_id))::INT) AS n"
         " FROM latest GROUP BY item_id",

@@ -46,15 +46,15 @@ chosen AS (
     WHERE r.project = $project
       AND ($run IS NULL OR d.run_id = $run)
       AND ($strategy IS NULL OR r.strategy = $strategy OR d.strategy_fp = $strategy)
-    QUALIFY row_number() OVER (PARTITION BY d.item_id ORDER BY d."at" DESC, d.run_id DESC) = 1
+    QUALIFY row_number() OVER (PARTITION BY d.item_id ORDER BY d.ts DESC, d.run_id DESC) = 1
 ),
 names AS (
     SELECT item_id, external_id, text_hash FROM items WHERE project = $project
-    QUALIFY row_number() OVER (PARTITION BY item_id, external_id ORDER BY "at" DESC) = 1
+    QUALIFY row_number() OVER (PARTITION BY item_id, external_id ORDER BY ts DESC) = 1
 )
 SELECT coalesce(n.external_id, c.item_id) AS external_id, c.item_id, t.text, c.label, c.confidence,
        c.raw_confidence, c.decision, c.reason, c.audited, c.inclusion_prob, c.run_id, c.strategy,
-       c.strategy_fp, c.calibrator_id, c.certificate_id, c."at" AS decided_at
+       c.strategy_fp, c.calibrator_id, c.certificate_id, c.ts AS decided_at
 FROM chosen AS c
 LEFT JOIN names AS n USING (item_id)
 LEFT JOIN text_by_hash AS t ON t.text_hash = n.text_hash

@@ -209,7 +209,7 @@ def _store_scores(store: TraceStore, report: ScoreReport, run_id: str) -> None:
             "strategy_fp": [report.strategy_fp] * n,
             "gold_fp": [report.gold_fp] * n,
             "split": [report.split] * n,
-            "at": [report.at] * n,
+            "ts": [report.at] * n,
             **columns,
         },
     )

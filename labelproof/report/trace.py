@@ -86,7 +86,7 @@ def trace_item(
     known = store.query(
         "SELECT item_id, list(DISTINCT external_id) AS names, any_value(text_hash) AS text_hash,"
         " any_value(meta_json) AS meta FROM items WHERE project = ? AND (external_id = ? OR item_id = ?)"
-        ' GROUP BY item_id ORDER BY max("at") DESC LIMIT 1',
+        " GROUP BY item_id ORDER BY max(ts) DESC LIMIT 1",
         [project, item, item],
         fresh=True,
     ).to_pylist()
@@ -98,12 +98,12 @@ def trace_item(
     row = known[0]
     run = _run_of(store, project, row["item_id"], item, strategy, run_id)
     gold = store.query(
-        'SELECT label, split FROM gold WHERE project = ? AND item_id = ? ORDER BY "at" DESC LIMIT 1',
+        "SELECT label, split FROM gold WHERE project = ? AND item_id = ? ORDER BY ts DESC LIMIT 1",
         [project, row["item_id"]],
         fresh=True,
     ).to_pylist()
     decision = store.query(
-        'SELECT * FROM decisions WHERE run_id = ? AND item_id = ? ORDER BY "at" DESC LIMIT 1',
+        "SELECT * FROM decisions WHERE run_id = ? AND item_id = ? ORDER BY ts DESC LIMIT 1",
         [run["run_id"], row["item_id"]],
         fresh=True,
     ).to_pylist()
@@ -141,12 +141,12 @@ def _run_of(
     wanted = {"project": project, "item_id": item_id, "run_id": run_id, "strategy": strategy}
     rows = store.query(
         "SELECT r.run_id, any_value(r.strategy) AS strategy, any_value(r.strategy_fp) AS strategy_fp,"
-        " min(r.at) AS started_at, max(r.flow_run_id) AS flow_run_id"
+        " min(r.ts) AS started_at, max(r.flow_run_id) AS flow_run_id"
         " FROM runs r WHERE r.project = $project"
         " AND ($run_id IS NULL OR r.run_id = $run_id)"
         " AND ($strategy IS NULL OR r.strategy = $strategy OR r.strategy_fp = $strategy)"
         " AND r.run_id IN (SELECT run_id FROM steps WHERE item_id = $item_id)"
-        " GROUP BY r.run_id ORDER BY max(r.at) DESC LIMIT 1",
+        " GROUP BY r.run_id ORDER BY max(r.ts) DESC LIMIT 1",
         wanted,
         fresh=True,
     ).to_pylist()
@@ -161,7 +161,7 @@ def _run_of(
 def _steps(store: TraceStore, run_id: str, item_id: str) -> list[TracedStep]:
     rows = store.query(
         "SELECT * FROM steps WHERE run_id = ? AND item_id = ?"
-        ' QUALIFY row_number() OVER (PARTITION BY seq ORDER BY "at" DESC) = 1 ORDER BY seq',
+        " QUALIFY row_number() OVER (PARTITION BY seq ORDER BY ts DESC) = 1 ORDER BY seq",
         [run_id, item_id],
         fresh=True,
     ).to_pylist()
@@ -170,13 +170,13 @@ def _steps(store: TraceStore, run_id: str, item_id: str) -> list[TracedStep]:
     paid = {
         row["step_key"]: row
         for row in store.query(
-            f"SELECT * FROM steps WHERE step_key IN ({marks}) AND status = 'ok' AND NOT cache_hit ORDER BY \"at\"",
+            f"SELECT * FROM steps WHERE step_key IN ({marks}) AND status = 'ok' AND NOT cache_hit ORDER BY ts",
             keys,
             fresh=True,
         ).to_pylist()
     }
     calls = store.query(
-        f'SELECT * FROM calls WHERE step_key IN ({marks}) ORDER BY "at", call_idx', keys, fresh=True
+        f"SELECT * FROM calls WHERE step_key IN ({marks}) ORDER BY ts, call_idx", keys, fresh=True
     ).to_pylist()
     texts = _texts(store, [c[n] for c in calls for n in ("system_hash", "user_hash", "response_hash")])
     by_step: dict[str, list[TracedCall]] = {}

@@ -11,18 +11,18 @@ projects | One row each time a version of a project is first used.
 project_fp | text | Fingerprint of everything in the project that decides labels.
 project | text | Project name.
 spec_json | text | The whole project as canonical JSON.
-at | time | When it was stored.
+ts | time | When it was stored.
 
 strategies | One row each time a version of a strategy is first used.
 strategy_fp | text | Fingerprint over the strategy, its prompts, guideline and examples.
 project | text | Project name.
 strategy | text | Strategy name.
 spec_json | text | The whole strategy as canonical JSON.
-at | time | When it was stored.
+ts | time | When it was stored.
 
 runs | What happened to runs; the latest row is a run's state (view `current_runs`).
 run_id | text | The run; made by the client, sorts by time.
-at | time | When the event happened.
+ts | time | When the event happened.
 event | text | One of started, resumed, finished, stopped.
 project | text | Project name.
 project_fp | text | Version of the project.
@@ -43,7 +43,7 @@ project | text | Project name.
 text_hash | text | Its text, in `texts`.
 meta_json | text | Metadata used as slices.
 source | text | File, table or stream it came from.
-at | time | When it was read.
+ts | time | When it was read.
 
 gold | Trusted labels, with the sampling design that drew the item.
 gold_set | text | Name of the gold set.
@@ -54,7 +54,7 @@ label | text | The right label, in canonical form.
 split | text | One of examples, calibration, certify, test.
 design | text | How the item was sampled.
 inclusion_prob | real | Probability with which the design drew this item, in (0, 1].
-at | time | When it was stored.
+ts | time | When it was stored.
 
 steps | Every step of every item in every run, failures and cache hits included.
 run_id | text | The run.
@@ -77,7 +77,7 @@ tokens_out | int | Completion tokens.
 tokens_cached | int | Prompt tokens served from the provider's cache.
 cost_usd | real | Cost of those calls.
 latency_ms | real | Time the step took.
-at | time | When it ended.
+ts | time | When it ended.
 flow_run_id | text | Prefect flow run.
 task_run_id | text | Prefect task run.
 
@@ -101,7 +101,7 @@ tokens_cached | int | Prompt tokens served from the provider's cache.
 cost_usd | real | Cost of the call.
 latency_ms | real | Time until the whole answer was there.
 attempts | int | HTTP attempts, at least 1.
-at | time | When the answer was there.
+ts | time | When the answer was there.
 flow_run_id | text | Prefect flow run.
 task_run_id | text | Prefect task run.
 
@@ -118,7 +118,7 @@ certificate_id | text | The certificate an auto-accept rests on.
 inclusion_prob | real | Probability with which this item could be drawn for audit.
 audited | bool | True when it was drawn.
 calibrator_id | text | Calibrator behind `confidence`.
-at | time | When it was decided.
+ts | time | When it was decided.
 flow_run_id | text | Prefect flow run.
 task_run_id | text | Prefect task run.
 
@@ -130,7 +130,7 @@ method | text | Method name.
 n | int | Labelled items it was fitted on.
 params_json | text | Fitted parameters.
 report_json | text | Reliability before and after.
-at | time | When it was fitted.
+ts | time | When it was fitted.
 
 certificates | Proven statements about a strategy's auto-accepts.
 certificate_id | text | Identity of the certificate.
@@ -138,13 +138,13 @@ project | text | Project name.
 strategy_fp | text | Version of the strategy it holds for.
 gold_fp | text | Version of the gold set it rests on.
 spec_json | text | Threshold, bound, alpha and everything needed to check it again.
-at | time | When it was issued.
+ts | time | When it was issued.
 
 certificate_events | What happened to certificates; the latest row is the state.
 certificate_id | text | The certificate.
 event | text | issued, suspended, revoked, renewed.
 reason | text | Why.
-at | time | When.
+ts | time | When.
 
 scores | Measured quality, one row per metric and slice.
 run_id | text | The run that was scored.
@@ -159,26 +159,26 @@ high | real | Upper end of the interval.
 n | int | Items behind it.
 method | text | How estimate and interval were computed.
 reason | text | Why there is no value.
-at | time | When it was scored.
+ts | time | When it was scored.
 
 import_errors | Input records that could not become items.
 source | text | File or table.
 line | int | Line or row, from 1.
 reason | text | What was wrong.
 raw_hash | text | The raw record, in `texts`.
-at | time | When it was read.
+ts | time | When it was read.
 
 ledger_batches | The batches already drained from the outbox: one row per batch and table.
 batch_id | text | Name of the outbox segment.
 table_name | text | Table.
 n_rows | int | Rows the batch added to it.
-at | time | When it was drained.
+ts | time | When it was drained.
 
 ledger_migrations | The migrations this file has been through.
 version | int | Migration number.
 name | text | Migration name.
 checksum | text | Hash of the migration's SQL.
-at | time | When it ran.
+ts | time | When it ran.
 
 meta | Facts about this store; for a key written twice the first row counts.
 key | text | Name.

@@ -142,7 +142,7 @@ def _ledger_rows(ledger: Sequence[tuple[str, str, int]]) -> pa.Table:
             "batch_id": pa.array(batch_ids, type=pa.string()),
             "table_name": pa.array(tables, type=pa.string()),
             "n_rows": pa.array(counts, type=pa.int64()),
-            "at": pa.array([datetime.now(UTC)] * len(ledger), type=ARROW_TYPES["TIMESTAMPTZ"]),
+            "ts": pa.array([datetime.now(UTC)] * len(ledger), type=ARROW_TYPES["TIMESTAMPTZ"]),
         }
     )
 

@@ -186,8 +186,8 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
             _log.debug("left out a torn line of %d bytes in %s", len(line), path)
             continue
         if isinstance(row, dict) and _FIELDS.issuperset(row):
-            if isinstance(row.get("at"), str):
-                row["at"] = datetime.fromisoformat(row["at"])
+            if isinstance(row.get("ts"), str):
+                row["ts"] = datetime.fromisoformat(row["ts"])
             rows.append(row)
     return rows
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ SEMI JOIN wanted_items AS i ON s.item_id = i.item_id
 SEMI JOIN wanted_specs AS f ON s.spec_fp = f.spec_fp
 WHERE s.status = 'ok' AND s.repeat_idx = ?
 QUALIFY row_number() OVER (
-    PARTITION BY s.item_id, s.step_key ORDER BY s."at" DESC NULLS LAST, s.run_id DESC
+    PARTITION BY s.item_id, s.step_key ORDER BY s.ts DESC NULLS LAST, s.run_id DESC
 ) = 1
 ORDER BY s.item_id, s.seq
 """
@@ -81,7 +80,10 @@ class Reader:
         try:
             return self._engine.read(work)
         except duckdb.Error as error:
-            raise StoreError(f"the query failed: {masked(str(error))}", hint=_hint(error)) from error
+            raise StoreError(
+                f"the query failed: {masked(str(error))}",
+                hint="run `labelproof sql --schema` for all tables and columns",
+            ) from error
 
     def steps_for(
         self, item_ids: Sequence[str], spec_fps: Sequence[str], repeat_idx: int
@@ -150,9 +152,3 @@ def _shadow_tables(cursor: Cursor, waiting: Sequence[Loaded]) -> None:
 
 def _call_order(row: Mapping[str, Any]) -> tuple[str, str, int, str]:
     return row["item_id"], row["step_key"] or "", row["call_idx"] or 0, row["call_key"] or ""
-
-
-def _hint(error: duckdb.Error) -> str:
-    if isinstance(error, duckdb.ParserException) and re.search(r"\bat\b", str(error)):
-        return 'AT is a keyword of DuckDB: write the column as "at", or with its table as steps.at'
-    return "run `labelproof sql --schema` for all tables and columns"

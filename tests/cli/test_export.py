@@ -39,14 +39,14 @@ def stored(run: Run) -> Path:
                     "external_id": ["a", "a-again", "b", "c"],
                     "project": ["mine"] * 4,
                     "text_hash": ["h1", "h1", "h2", "h3"],
-                    "at": [T0] * 4,
+                    "ts": [T0] * 4,
                 },
                 "strategies": {
                     "strategy_fp": ["b2:v1", "b2:v2"],
                     "project": ["mine"] * 2,
                     "strategy": ["champion"] * 2,
                     "spec_json": [orjson.dumps(SNAPSHOT).decode()] * 2,
-                    "at": [T0] * 2,
+                    "ts": [T0] * 2,
                 },
                 "runs": {
                     "run_id": ["r1", "r1", "r2", "other"],
@@ -54,7 +54,7 @@ def stored(run: Run) -> Path:
                     "project": ["mine", "mine", "mine", "theirs"],
                     "strategy": ["champion"] * 4,
                     "strategy_fp": ["b2:v1", "b2:v1", "b2:v2", "b2:v1"],
-                    "at": [T0] * 4,
+                    "ts": [T0] * 4,
                 },
                 "decisions": _decisions(
                     ("r1", "i1", "b2:v1", "spam", "review", T0),
@@ -153,5 +153,5 @@ def test_models_are_listed_once() -> None:
 
 
 def _decisions(*rows: tuple[str, str, str, str | None, str, datetime]) -> dict[str, list[Any]]:
-    names = ("run_id", "item_id", "strategy_fp", "label", "decision", "at")
+    names = ("run_id", "item_id", "strategy_fp", "label", "decision", "ts")
     return {name: [row[n] for row in rows] for n, name in enumerate(names)}

@@ -34,7 +34,7 @@ def test_show_hash_and_json_agree(run: Run, run_json: Callable[..., Any], projec
     assert run("strategy", "hash", "mine")[1].strip() == shown["fingerprint"]
     assert [step["kind"] for step in shown["steps"]] == ["normalize", "label", "calibrate", "route"]
     label = shown["steps"][1]
-    assert label["prompt"]["reference"] == "label_letter@1"
+    assert label["prompt"]["reference"] == "label_name@1"
     assert "text" not in label["prompt"]
     assert label["models"][0]["provider"] == "embedded"
     with_texts = run_json("strategy", "show", "mine", "--texts")
@@ -57,7 +57,7 @@ def test_one_word_in_a_prompt_is_another_version_and_the_diff_shows_it(
                 "project": ["mine"],
                 "strategy": ["champion"],
                 "spec_json": [orjson.dumps(snapshot).decode()],
-                "at": [datetime.now(UTC)],
+                "ts": [datetime.now(UTC)],
             },
         )
     code, out, _ = run("strategy", "diff", "mine", before["fingerprint"], "champion")

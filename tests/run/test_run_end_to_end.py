@@ -148,7 +148,7 @@ def test_a_refused_key_stops_the_run_cleanly_and_it_resumes(
     assert second["run_id"] == first["run_id"]
     assert second["model_calls"] == 20  # of the whole run: the first five are not paid again
     assert paid_requests == 20
-    events = rows(tmp_path / "store", 'SELECT event FROM runs ORDER BY "at"')
+    events = rows(tmp_path / "store", "SELECT event FROM runs ORDER BY ts")
     assert [row["event"] for row in events] == ["started", "stopped", "resumed", "finished"]
     doubled = "SELECT item_id, seq FROM steps GROUP BY ALL HAVING count(*) FILTER (status = 'ok') > 1"
     assert rows(tmp_path / "store", doubled) == []

@@ -25,14 +25,14 @@ def decisions(ids: Sequence[str], *, second: float = 0, label: str = "spam") -> 
         "item_id": list(ids),
         "strategy_fp": ["s1"] * len(ids),
         "label": [label] * len(ids),
-        "at": [at(second)] * len(ids),
+        "ts": [at(second)] * len(ids),
     }
 
 
 def call(key: str, item_id: str = "i1", **more: Any) -> dict[str, Any]:
     """Return one finished call as the agent journals it."""
     row = {"item_id": item_id, "step_key": "k", "call_idx": 0, "call_key": key}
-    return {**row, "response_text": f"answer {key}", "at": at(0), **more}
+    return {**row, "response_text": f"answer {key}", "ts": at(0), **more}
 
 
 def start_python(code: str, *args: str) -> subprocess.Popen[str]:

@@ -77,7 +77,7 @@ def test_a_batch_is_one_file_and_all_its_tables_appear_together(store: TraceStor
         ("decisions", {"item_id": ["a", 7]}, "row 1: 7"),
         ("decisions", {"confidence": [0.5, "high"]}, "row 1: 'high'"),
         ("decisions", {"label": ["\ud800"]}, "decisions.label"),
-        ("decisions", {"at": ["2026-01-01"]}, "decisions.at"),
+        ("decisions", {"ts": ["2026-01-01"]}, "decisions.ts"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_stored(

@@ -20,7 +20,7 @@ store = open_store(sys.argv[1])
 journal = store.journal("r1")
 rows = [
     dict(item_id="i1", step_key="k", call_idx=0, call_key=f"k{n}", response_text=f"answer k{n}",
-         at=datetime(2026, 1, 1, tzinfo=UTC))
+         ts=datetime(2026, 1, 1, tzinfo=UTC))
     for n in range(3)
 ]
 for row in rows:

@@ -14,7 +14,7 @@ from tests.store.store_helpers import at, call, decisions
 
 def step(item: str, key: str, **more: Any) -> dict[str, Any]:
     row = {"run_id": "r1", "item_id": item, "step_key": key, "spec_fp": "f1", "status": "ok"}
-    return {**row, "repeat_idx": 0, "seq": 0, "at": at(0), "output_json": "{}", **more}
+    return {**row, "repeat_idx": 0, "seq": 0, "ts": at(0), "output_json": "{}", **more}
 
 
 def append_rows(store: TraceStore, table: str, *rows: dict[str, Any]) -> None:
@@ -45,8 +45,8 @@ def test_queries_cannot_write_and_do_not_see_python_variables(store: TraceStore)
         store.query("DROP TABLE steps")
     with pytest.raises(StoreError, match="does not exist"):
         store.query("FROM hidden")
-    with pytest.raises(StoreError, match='write the column as "at"'):
-        store.query("SELECT run_id, at FROM runs")
+    with pytest.raises(StoreError, match="labelproof sql --schema"):
+        store.query("SELECT run_id, no_such_column FROM runs")
 
 
 def test_a_slow_query_prints_no_progress_bar_into_the_output(store: TraceStore) -> None:
@@ -68,7 +68,7 @@ def test_steps_for_returns_the_newest_good_step_of_the_asked_items_and_specs(
         step("z", "k1"),
     )
     store.drain()
-    append_rows(store, "steps", step("a", "k1", output_json="new", at=at(5)))
+    append_rows(store, "steps", step("a", "k1", output_json="new", ts=at(5)))
     found = store.steps_for(["a", "b"], ["f1"], 0)
     assert [(row["item_id"], row["output_json"]) for row in found] == [("a", "new"), ("b", "b's")]
     assert store.steps_for([], ["f1"], 0) == store.steps_for(["a"], [], 0) == []
@@ -100,7 +100,7 @@ def test_current_runs_shows_state_first_start_and_latest_summary(store: TraceSto
         append_rows(
             store,
             "runs",
-            {"run_id": "r1", "at": at(second), "event": event, "n_items": 3}
+            {"run_id": "r1", "ts": at(second), "event": event, "n_items": 3}
             | {"summary_json": summary, "reason": "budget" if event == "stopped" else None},
         )
     (row,) = store.query("FROM current_runs", fresh=True).to_pylist()
@@ -114,19 +114,19 @@ def test_item_trace_lists_steps_in_order_without_repeats(store: TraceStore) -> N
         "steps",
         step("a", "k2", seq=1),
         step("a", "k1", seq=0, output_json="old"),
-        step("a", "k1", seq=0, output_json="new", at=at(1)),
+        step("a", "k1", seq=0, output_json="new", ts=at(1)),
     )
     trace = store.query("SELECT seq, output_json FROM item_trace WHERE item_id = 'a'", fresh=True)
     assert trace.to_pydict() == {"seq": [0, 1], "output_json": ["new", "{}"]}
 
 
 def test_a_certificates_latest_event_is_its_state(store: TraceStore) -> None:
-    append_rows(store, "certificates", {"certificate_id": "c1", "project": "p", "at": at(0)})
+    append_rows(store, "certificates", {"certificate_id": "c1", "project": "p", "ts": at(0)})
     for second, event in [(1, "issued"), (2, "suspended")]:
         append_rows(
             store,
             "certificate_events",
-            {"certificate_id": "c1", "event": event, "reason": event, "at": at(second)},
+            {"certificate_id": "c1", "event": event, "reason": event, "ts": at(second)},
         )
     (row,) = store.query("FROM current_certificates", fresh=True).to_pylist()
     assert (row["state"], row["changed_at"]) == ("suspended", at(2))

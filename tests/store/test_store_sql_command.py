@@ -66,7 +66,7 @@ def test_a_query_may_come_from_standard_input(folder: str) -> None:
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [("DROP TABLE steps", "read-only"), ("SELECT nothing", "nothing"), ("SELECT at FROM runs", 'as "at"')],
+    [("DROP TABLE steps", "read-only"), ("SELECT nothing", "nothing")],
 )
 def test_a_wrong_query_exits_2_with_the_reason(folder: str, query: str, message: str) -> None:
     code, out, err = run(query, "--store", folder)

@@ -10,7 +10,7 @@ CREATE TABLE projects (
     project_fp VARCHAR,
     project VARCHAR,
     spec_json VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE strategies (
@@ -18,12 +18,12 @@ CREATE TABLE strategies (
     project VARCHAR,
     strategy VARCHAR,
     spec_json VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE runs (
     run_id VARCHAR,
-    "at" TIMESTAMPTZ,
+    ts TIMESTAMPTZ,
     event VARCHAR,
     project VARCHAR,
     project_fp VARCHAR,
@@ -45,7 +45,7 @@ CREATE TABLE items (
     text_hash VARCHAR,
     meta_json VARCHAR,
     source VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE gold (
@@ -57,7 +57,7 @@ CREATE TABLE gold (
     split VARCHAR,
     design VARCHAR,
     inclusion_prob DOUBLE,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE steps (
@@ -81,7 +81,7 @@ CREATE TABLE steps (
     tokens_cached BIGINT,
     cost_usd DOUBLE,
     latency_ms DOUBLE,
-    "at" TIMESTAMPTZ,
+    ts TIMESTAMPTZ,
     flow_run_id VARCHAR,
     task_run_id VARCHAR
 );
@@ -106,7 +106,7 @@ CREATE TABLE calls (
     cost_usd DOUBLE,
     latency_ms DOUBLE,
     attempts BIGINT,
-    "at" TIMESTAMPTZ,
+    ts TIMESTAMPTZ,
     flow_run_id VARCHAR,
     task_run_id VARCHAR
 );
@@ -124,7 +124,7 @@ CREATE TABLE decisions (
     inclusion_prob DOUBLE,
     audited BOOLEAN,
     calibrator_id VARCHAR,
-    "at" TIMESTAMPTZ,
+    ts TIMESTAMPTZ,
     flow_run_id VARCHAR,
     task_run_id VARCHAR
 );
@@ -137,7 +137,7 @@ CREATE TABLE calibrators (
     n BIGINT,
     params_json VARCHAR,
     report_json VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE certificates (
@@ -146,14 +146,14 @@ CREATE TABLE certificates (
     strategy_fp VARCHAR,
     gold_fp VARCHAR,
     spec_json VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE certificate_events (
     certificate_id VARCHAR,
     event VARCHAR,
     reason VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE scores (
@@ -169,7 +169,7 @@ CREATE TABLE scores (
     n BIGINT,
     method VARCHAR,
     reason VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE import_errors (
@@ -177,21 +177,21 @@ CREATE TABLE import_errors (
     line BIGINT,
     reason VARCHAR,
     raw_hash VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE ledger_batches (
     batch_id VARCHAR,
     table_name VARCHAR,
     n_rows BIGINT,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE ledger_migrations (
     version BIGINT,
     name VARCHAR,
     checksum VARCHAR,
-    "at" TIMESTAMPTZ
+    ts TIMESTAMPTZ
 );
 
 CREATE TABLE meta (
