@@ -59,7 +59,7 @@ class ExampleBank:
             own = self._index.get(item_id)
             if own is not None:
                 scores[row, own] = -np.inf
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        order = _largest(scores, k)
         return [
             tuple(
                 Example(e.item_id, e.text, e.label, float(scores[row, column]))
@@ -86,3 +86,16 @@ class ExampleBank:
                 "the strategy shows examples, but the gold set has no items in the split 'examples'",
                 hint="add gold items to the split, or take the retrieve step out of the strategy",
             )
+
+
+def _largest(scores: Vectors, k: int) -> list[npt.NDArray[np.intp]]:
+    """Return each row's columns of the k largest scores, largest first, equal ones in column order."""
+    n = scores.shape[1]
+    if k >= n:
+        return list(np.argsort(-scores, axis=1, kind="stable"))
+    least = np.partition(scores, n - k, axis=1)[:, n - k]
+    found = []
+    for row, bound in zip(scores, least, strict=True):
+        columns = np.flatnonzero(row >= bound)
+        found.append(columns[np.argsort(-row[columns], kind="stable")][:k])
+    return found

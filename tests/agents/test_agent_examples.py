@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.examples import ExampleBank
+from agents.examples import ExampleBank, _largest
 from agents.state import Example
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.items import item_id
@@ -65,6 +66,18 @@ def test_more_neighbours_than_there_are_examples_are_all_of_them() -> None:
     assert len(own) == 3
     (none,) = ExampleBank(rows[:1], no_encoder).nearest([rows[0].text], [rows[0].item_id], 5, "tfidf")
     assert none == ()
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([-1.0, 0.0, 0.5, 0.5, 1.0]), min_size=7, max_size=7), min_size=1, max_size=4
+    ),
+    st.integers(1, 9),
+)
+def test_the_k_largest_are_those_of_a_whole_stable_sort(scores: list[list[float]], k: int) -> None:
+    matrix = np.asarray(scores, dtype=np.float32)
+    whole = np.argsort(-matrix, axis=1, kind="stable")[:, :k]
+    assert [row.tolist() for row in _largest(matrix, k)] == whole.tolist()
 
 
 def test_without_examples_the_user_is_told_what_to_add() -> None:
