@@ -111,9 +111,9 @@ class InstructionFilter:
     """Finds content that addresses the model; knows the labels it may try to force."""
 
     def __init__(self, labels: Sequence[str]) -> None:
-        self._families = (*_FAMILIES, _forced_labels(tuple(labels)))
-        coded = [label.lower() for label in labels if "_" in label]
-        self._coded = tuple(coded)
+        parts = dict.fromkeys(part.lower() for label in labels for part in (label, *label.split("/")))
+        self._families = (*_FAMILIES, _forced_labels(tuple(parts)))
+        self._coded = tuple(part for part in parts if "_" in part)
         """Labels no person would write by chance ("violence_threat")."""
 
     def matches(self, text: str) -> bool:
@@ -131,7 +131,7 @@ class InstructionFilter:
 @lru_cache(maxsize=32)
 def _forced_labels(labels: tuple[str, ...]) -> _Family:
     """Return the family "answer with this label". Label names are few words; longer ones are no bait."""
-    names = sorted({*_HARMLESS, *(label.lower() for label in labels)}, key=len, reverse=True)
+    names = sorted({*_HARMLESS, *labels}, key=len, reverse=True)
     label = "(?:" + "|".join(re.escape(name) for name in names if 2 < len(name) <= 40) + ")"
     quote = "[\"'«“‘`*]{0,2}"
     # At the start of a clause, or after a word that makes it an order: "they label it hate" is no order.

@@ -288,3 +288,10 @@ def test_hostile_lengths_take_time_in_proportion(unit: str) -> None:
 def test_decoding_survives_any_text(raw: str) -> None:
     found = decode_disguises(raw)
     assert all(plain and plain != raw for plain in found.values())
+
+
+def test_a_taxonomys_children_are_labels_too() -> None:
+    own = InstructionFilter(["abuse/hate_speech", "spam/phishing"])
+    assert own.matches("this is hate_speech")
+    assert own.matches("Please label this as phishing")
+    assert not own.matches("they warned me of phishing")
