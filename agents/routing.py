@@ -29,6 +29,8 @@ class Evidence:
     confidence: float | None
     failure: str | None
     manipulation: tuple[str, ...]
+    rests_on_gold: bool
+    """Whether the confidence was fitted on gold items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ def decide(
         kind, certificate_id = "certified", certificate.certificate_id
         if threshold is None:
             return _review("the certificate does not cover this label")
+    elif not evidence.rests_on_gold and not policy.accept_without_gold:
+        return _review("no gold stands behind the confidence")
     else:
         threshold, kind, certificate_id = policy.threshold_prob, "uncertified", None
     if not evidence.confidence >= threshold:  # NaN too is no reason to trust

@@ -68,8 +68,10 @@ async def _batches(
                 index = waiting.pop(0)
                 running.add(asyncio.ensure_future(label_batch(session.run.run_id, index)))
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                future.result()
+            failed = [future.exception() for future in done]
+            for error in failed:  # all are looked at: two batches may meet the same dead provider
+                if error is not None:
+                    raise error
             if hand_over is not None and waiting and hand_over():
                 await asyncio.gather(*running)
                 return True

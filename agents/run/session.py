@@ -170,6 +170,7 @@ class LabelSession:
         self._started = monotonic()
         self._engine: Engine | None = None
         self._draining: BackgroundDrain | None = None
+        self._registered = False
 
     def listen(self, on_item: Callable[[], None]) -> None:
         """Call ``on_item`` after every model step of an item from now on."""
@@ -238,6 +239,7 @@ class LabelSession:
             recorded=recorded,
         )
         await asyncio.to_thread(self._register, "resumed" if self.resumed else "started")
+        self._registered = True
         await self._engine.preload([*self.work.items, *self.work.gold_items("calibration")])
         recorder.start()
 
@@ -287,7 +289,8 @@ class LabelSession:
         """Write what is left, close models, record the end of the run; returns its plain summary."""
         await self._close()
         summary = self.summary()
-        self._event("stopped" if stopped else "finished", reason=stopped, summary=summary)
+        if self._registered:
+            self._event("stopped" if stopped else "finished", reason=stopped, summary=summary)
         self._lock.release()
         self.store.drain_all(timeout_s=30)
         return summary

@@ -34,6 +34,7 @@ class Route(BatchStep):
             "confidence": state.confidence,
             "failure": state.failure is not None,
             "manipulation": list(state.manipulation),
+            "rests_on_gold": self._rests_on_gold(state),
             "certificate": getattr(self.resources.certificate, "certificate_id", None),
         }
 
@@ -49,6 +50,7 @@ class Route(BatchStep):
                 confidence=state.confidence,
                 failure=state.failure,
                 manipulation=state.manipulation,
+                rests_on_gold=self._rests_on_gold(state),
             ),
             certificate=self.resources.certificate,
             audit_draw=self.resources.secrets.audit_draw(state.item.id),
@@ -60,6 +62,10 @@ class Route(BatchStep):
             "inclusion_prob": verdict.inclusion_prob,
             "audited": verdict.audited,
         }
+
+    def _rests_on_gold(self, state: ItemState) -> bool:
+        fitted = self.resources.calibrators.values()
+        return any(f.calibrator_id == state.calibrator_id and f.calibrator.n > 0 for f in fitted)
 
     def apply(self, state: ItemState, output: Output) -> None:
         state.decision = output["decision"]

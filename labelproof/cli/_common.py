@@ -66,7 +66,7 @@ def user_errors(*, as_json: bool = False) -> Iterator[None]:
             line = f"[bold red]error[/] {escape(error.message)}"
             if error.hint:
                 line += f"\n  [dim]->[/] {escape(error.hint)}"
-            console(stderr=True).print(line)
+            console(stderr=True).print(line, soft_wrap=True)
         raise typer.Exit(EXIT_USER) from error
 
 

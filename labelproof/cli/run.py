@@ -76,7 +76,7 @@ def run(
         if as_json:
             emit_json(report.to_json())
         else:
-            _show_report(report)
+            _show_report(report, ("--strategy", strategy), ("--store", store))
         if report.summary.get("stopped"):
             raise typer.Exit(EXIT_NO)
 
@@ -117,7 +117,7 @@ def demo(
         if as_json:
             emit_json(report.to_json())
         else:
-            _show_report(report)
+            _show_report(report, ("--store", store))
         if report.summary.get("stopped"):
             raise typer.Exit(EXIT_NO)
 
@@ -165,10 +165,12 @@ def _execute(request: LabelRequest, prefect: Orchestration, *, quiet: bool) -> R
         return _orchestrated(request, root, url, quiet=quiet)
     if prefect != "start":
         if not quiet:
-            hint = "" if prefect == "off" else f" (`{command_name()} up` starts one)"
-            console(stderr=True).print(
-                f"[dim]no Prefect server is up: this run is not in its history{hint}[/]"
+            why = (
+                "--prefect off"
+                if prefect == "off"
+                else f"no Prefect server is up; `{command_name()} up` starts one"
             )
+            console(stderr=True).print(f"[dim]this run is not in Prefect's history ({why})[/]")
         report = _plain(request, quiet=quiet)
         assert report is not None
         return report
@@ -314,7 +316,8 @@ def _show_plan(planned: Plan, *, as_json: bool) -> None:
     )
 
 
-def _show_report(report: RunReport) -> None:
+def _show_report(report: RunReport, *chosen: tuple[str, str | None]) -> None:
+    """Print a report; ``chosen`` flags are repeated in the commands it suggests."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -327,7 +330,7 @@ def _show_report(report: RunReport) -> None:
     out.print(head + (" (resumed)" if s["resumed"] else ""))
     if s.get("stopped"):
         out.print(f"[bold red]Stopped:[/] {escape(str(s['stopped']))}")
-        out.print("Everything done so far is stored; run the same command to go on.")
+        out.print(escape(str(s.get("hint") or "run the same command to go on")) + "; what is done is stored.")
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -335,14 +338,18 @@ def _show_report(report: RunReport) -> None:
         table.add_row(heading, escape(text))
     table.add_row("Trace", escape(report.store))
     out.print(table)
-    name = command_name()
-    project = s["project"]
+    name, project = command_name(), s["project"]
+    asked = "".join(f" {flag} {value}" for flag, value in chosen if value)
     out.print("\n[bold]Next[/]")
-    example = report.example_item or "ITEM"
-    out.print(f"  {name} trace {project} {example}   [dim]every step behind one label[/]")
-    out.print(f"  {name} score {project}   [dim]all metrics, per class and slice[/]")
-    out.print(f"  {name} export {project} --to labels.csv   [dim]labels with provenance[/]")
-    out.print(f"  {name} up   [dim]Prefect UI with this run's history[/]")
+    if report.example_item:
+        out.print(
+            f"  {name} trace {project} {report.example_item}{asked}   [dim]every step behind one label[/]"
+        )
+    if report.score is not None:
+        out.print(f"  {name} score {project}{asked}   [dim]all metrics, per class and slice[/]")
+    if not s.get("stopped"):
+        out.print(f"  {name} export {project}{asked} --to labels.csv   [dim]labels with provenance[/]")
+    out.print(f"  {name} up   [dim]Prefect UI with the history of runs[/]")
 
 
 def _duration(seconds: float) -> str:

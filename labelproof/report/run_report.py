@@ -54,9 +54,9 @@ class RunReport:
                 + (f"; {s['audited']} auto-accepted ones drawn for audit" if s["audited"] else ""),
             ),
         ]
-        if s["routing_mode"] == "threshold":
+        if s["routing_mode"] == "threshold" and s["auto_accept"]:
             found.append(("", "auto-accept is UNCERTIFIED: a plain threshold, no error rate is promised"))
-        elif not s["auto_accept"]:
+        elif s["routing_mode"] == "certified" and not s["auto_accept"]:
             found.append(
                 ("", "nothing is auto-accepted without a valid certificate for this strategy version")
             )
@@ -91,13 +91,13 @@ class RunReport:
         if self.score is None:
             return [("Gold", self.no_score or "not scored")]
         score = self.score
-        accuracy = "accuracy" if score.card.kind != "multi" else "exact_match"
+        accuracy = score.accuracy_metric
         confidence = score.confidence
         text = [
             (
                 f"Gold ({score.split})",
                 (
-                    f"accuracy {estimate_text(score.card.get(accuracy))}; "
+                    f"{accuracy.replace('_', ' ')} {estimate_text(score.card.get(accuracy))}; "
                     f"macro-F1 {estimate_text(score.card.get('macro_f1'))}"
                 ),
             ),
@@ -117,7 +117,12 @@ def run_report(store: TraceStore, work: Workload, summary: Mapping[str, Any]) ->
     """Return the report of a run that has ended, scored on the gold set's test split."""
     score, why = None, None
     try:
-        score = score_workload(store, work)
+        if summary.get("stopped"):
+            why = "not scored: the run has not ended"
+        elif not work.gold_labels.get("test"):
+            why = "none in the split test: nothing to score on"
+        else:
+            score = score_workload(store, work, run_id=summary["run_id"])
     except ConfigError as error:
         why = error.message
     rows = store.query(

@@ -23,12 +23,16 @@ from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import short
 from labelproof.store import TraceStore, default_store, open_store
 
+ACCURACY_OF = {"single": "accuracy", "multi": "exact_match", "taxonomy": "leaf_accuracy"}
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _DECISIONS = """
 SELECT g.item_id, g.label AS gold, d.label, d.decision, d.confidence, d.run_id, i.meta_json,
        i.external_id, c.cost_usd, c.latency_ms, c.n_unpriced
 FROM gold g
-JOIN current_decisions d ON d.item_id = g.item_id AND d.strategy_fp = $strategy_fp
+JOIN (
+    SELECT * FROM decisions WHERE strategy_fp = $strategy_fp AND ($run_id IS NULL OR run_id = $run_id)
+    QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY ts DESC, run_id DESC) = 1
+) d ON d.item_id = g.item_id
 LEFT JOIN current_items i ON i.item_id = g.item_id AND i.project = $project
 LEFT JOIN (
     SELECT item_id, sum(cost_usd) AS cost_usd, sum(latency_ms) AS latency_ms,
@@ -56,6 +60,8 @@ class ScoreReport:
     n_missing: int
     """Gold items of the split without a decision yet."""
     card: ScoreCard
+    accuracy_metric: str
+    """What "accuracy" is for this kind of labels: accuracy, exact_match or leaf_accuracy."""
     confidence: Mapping[str, Estimate]
     ece_floor: float | None
     """ECE that a perfectly calibrated confidence would show on as many items."""
@@ -105,8 +111,12 @@ def score_project(
     return score_workload(open_store(store_url or default_store()), work, split=split)
 
 
-def score_workload(store: TraceStore, work: Workload, *, split: str = "test", seed: int = 0) -> ScoreReport:
-    """Score the stored decisions of a workload's strategy version; the scores are stored too.
+def score_workload(
+    store: TraceStore, work: Workload, *, split: str = "test", seed: int = 0, run_id: str | None = None
+) -> ScoreReport:
+    """Score the latest stored decision of each gold item by a strategy version; the scores are stored too.
+
+    ``run_id``: decisions of that run only.
 
     Raises ``ConfigError`` when there is no gold in the split or no decision to score.
     """
@@ -126,6 +136,7 @@ def score_workload(store: TraceStore, work: Workload, *, split: str = "test", se
             "project": work.folder.name,
             "gold_fp": gold.fingerprint,
             "split": split,
+            "run_id": run_id,
         },
         fresh=True,
     ).to_pylist()
@@ -161,6 +172,7 @@ def _report(
         gold_fp=work.gold.fingerprint,
         n_gold=n_gold,
         n_missing=n_gold - len(rows),
+        accuracy_metric=ACCURACY_OF[schema.kind],
         card=score(gold, answers, classes=schema.leaves, kind=schema.kind, seed=seed),
         confidence={
             "confidence_auroc": auroc(confidence, correct[sure]),

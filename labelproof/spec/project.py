@@ -100,6 +100,8 @@ class RoutingPolicy(Spec):
     """Predicted labels that always go to a person."""
     audit_rate_prob: float = Field(default=0.05, ge=0, le=1)
     """Probability that an auto-accepted item is audited by a person."""
+    accept_without_gold: bool = False
+    """Threshold mode only: trust confidences that no gold was used for. Off: such items go to review."""
     review_manipulation: bool = True
     """Send items that try to steer the model to a person."""
 

@@ -208,6 +208,8 @@ class RouteStep(_Step):
     per_class_alpha: dict[str, float] | None = None
     always_review: tuple[str, ...] | None = None
     audit_rate_prob: float | None = Field(default=None, ge=0, le=1)
+    accept_without_gold: bool | None = None
+    """Threshold mode only: trust confidences that no gold was used for."""
 
 
 StepSpec = Annotated[

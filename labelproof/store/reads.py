@@ -143,7 +143,10 @@ def _shadow_tables(cursor: Cursor, waiting: Sequence[Loaded]) -> None:
             for name, table in tables.items():
                 by_table.setdefault(name, []).append(table)
     for name, parts in by_table.items():
-        cursor.register(f"waiting_{name}", pa.concat_tables(parts, promote_options="default"))
+        # Copied, not scanned in place: DuckDB pushes join filters down that Arrow scans refuse.
+        cursor.register(f"arrow_{name}", pa.concat_tables(parts, promote_options="default"))
+        cursor.execute(f"CREATE TEMP TABLE waiting_{name} AS SELECT * FROM arrow_{name}")
+        cursor.unregister(f"arrow_{name}")
         cursor.execute(
             f'CREATE TEMP VIEW "{name}" AS SELECT * FROM trace."{name}" '
             f"UNION ALL BY NAME SELECT * FROM waiting_{name}"

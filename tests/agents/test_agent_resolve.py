@@ -82,7 +82,7 @@ def relabelled(rows: list[GoldExample]) -> list[GoldExample]:
         ({"steps": with_step(4, samples=7)}, {"consensus"}),
         ({"steps": with_step(2, max_retries=1)}, {"label"}),
     ],
-    ids=str,
+    ids=lambda given: "+".join(sorted(given)),
 )
 def test_a_change_of_content_changes_its_step_and_the_strategy(
     tmp_path: Path, change: Mapping[str, Any], steps: set[str]
@@ -103,7 +103,7 @@ def test_a_change_of_content_changes_its_step_and_the_strategy(
         {"examples": list(reversed(EXAMPLES)), "calibration": list(reversed(CALIBRATION))},
         {"project": {"contacts": [{"role": "lead"}], "targets": [{"metric": "accuracy", "at_least": 0.9}]}},
     ],
-    ids=str,
+    ids=lambda given: "+".join(sorted(given)),
 )
 def test_what_changes_no_answer_changes_no_fingerprint(tmp_path: Path, change: Mapping[str, Any]) -> None:
     before, after = base(tmp_path), base(tmp_path, **change)

@@ -52,6 +52,7 @@ def evidence(label: str | None = "safe", confidence: float | None = 0.9, **more:
         "members": frozenset([label] if label else []),
         "failure": None,
         "manipulation": (),
+        "rests_on_gold": True,
     }
     return Evidence(label=label, confidence=confidence, **{**base, **more})
 
@@ -98,6 +99,7 @@ def test_more_confidence_never_turns_acceptance_into_review(
                     confidence=confidence,
                     failure=found.failure,
                     manipulation=found.manipulation,
+                    rests_on_gold=found.rests_on_gold,
                 ),
                 certificate,
             ).decision
@@ -245,3 +247,9 @@ def test_the_route_step_stores_what_the_policy_decided(tmp_path: Path) -> None:
     before = step.inputs(states[0])
     own.certificate = None
     assert step.inputs(states[0]) != before, "a decision depends on its certificate"
+
+
+def test_a_plain_threshold_trusts_no_confidence_that_no_gold_stands_behind() -> None:
+    ungrounded = evidence(confidence=0.99, rests_on_gold=False)
+    assert route(policy(), ungrounded).reason == "no gold stands behind the confidence"
+    assert route(policy(accept_without_gold=True), ungrounded).decision == "auto_accept"
