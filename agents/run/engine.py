@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from labelproof.spec.hashing import digest, digest_parts, digest_text
 from labelproof.spec.items import Item
 
 PRELOAD_ITEMS = 100_000
+GRACE_S = 10.0
+"""How long a run that stops waits for answers already asked for."""
 GoldLabels = Mapping[str, str]
 """Item id → gold label."""
 
@@ -70,8 +72,8 @@ class _Calls:
             result = stored
             engine.counts.calls_reused += 1
         else:
-            result = await engine.models[model].chat(request)
-            engine.recorder.call(call_key, self._step_key, index, self._item_id, request, result)
+            paid = self._pay(model, request, call_key, index)
+            result = await engine.outlive(paid)
             engine.counts.model_calls += 1
             engine.counts.tokens_in += result.tokens_in
             engine.counts.tokens_out += result.tokens_out
@@ -84,6 +86,12 @@ class _Calls:
         stats.tokens_cached += result.tokens_cached
         stats.cost_usd += result.cost_usd
         stats.latency_ms += result.latency_ms
+        return result
+
+    async def _pay(self, model: str, request: ChatRequest, call_key: str, index: int) -> ChatResult:
+        engine = self._engine
+        result = await engine.models[model].chat(request)
+        engine.recorder.call(call_key, self._step_key, index, self._item_id, request, result)
         return result
 
 
@@ -112,12 +120,34 @@ class Engine:
     _preloaded: dict[str, str] | None = None
     _first: Step | None = None
     _fitting: bool = False
+    _under_way: set[asyncio.Future[ChatResult]] = field(default_factory=set)
     _fitted_outputs: dict[str, Mapping[str, Any] | str] = field(default_factory=dict)
     """Step key → output, or failure, of the model steps of the fit phase: the batches meet its items again."""
 
     def __post_init__(self) -> None:
         self._steps = tuple(build_step(step, self.resources) for step in self.strategy.steps)
         self._first = next((step for step in self._steps if isinstance(step, ModelStep)), None)
+
+    async def outlive(self, call: Coroutine[Any, Any, ChatResult]) -> ChatResult:
+        """Await a paid call so that it goes on, and is recorded, when the item that asked for it is cancelled."""
+        task = asyncio.ensure_future(call)
+        self._under_way.add(task)
+        task.add_done_callback(self._call_ended)
+        return await asyncio.shield(task)
+
+    async def settle(self, grace_s: float = GRACE_S) -> None:
+        """Let the calls under way end, for a bounded time: they are paid for. Then cancel what is left."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=grace_s)
+        left = list(self._under_way)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _call_ended(self, task: asyncio.Future[ChatResult]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at here: whoever asked may be gone
 
     async def fit(self, items: Sequence[Item], gold: GoldLabels) -> list[Any]:
         """Fit the strategy's calibrators, in order, on ``items``; returns them.

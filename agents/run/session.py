@@ -297,6 +297,7 @@ class LabelSession:
 
     async def _close(self) -> None:
         if self._engine is not None:
+            await self._engine.settle()
             await self._engine.recorder.aclose()
         for model in self._models.values():
             await model.aclose()

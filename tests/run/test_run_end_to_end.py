@@ -283,3 +283,19 @@ def test_a_strategy_that_holds_a_key_is_refused(
     folder = make_project("http://127.0.0.1:1/v1", model=model)
     with pytest.raises(ConfigError, match=says):
         load_workload(str(folder), None)
+
+
+def test_calls_under_way_when_a_run_stops_are_kept(make_project: MakeProject, tmp_path: Path) -> None:
+    """They are paid for: eight slow calls are under way when the ninth is refused."""
+
+    def script(seen: Seen) -> Reply:
+        return failing(401, "key revoked") if seen.index == 8 else answer("safe", latency_ms=600)
+
+    with scripted_server(script) as server:
+        folder = make_project(server.base_url, n_items=9, model="concurrency: 9")
+        first = run(folder, tmp_path / "store")
+        assert first["model_calls"] == 8
+        again = run(folder, tmp_path / "store")
+    assert "stopped" in first
+    assert sum(server.answered.values()) == 9
+    assert again["done"] == 9
