@@ -6,7 +6,7 @@ was right. NaN raises ConfigError; what is undefined is None with a reason, neve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +71,7 @@ def calibration_error(
         picked = np.take_along_axis(index, order, axis=1)
         return _binned_gap(c[picked], y[picked].astype(np.float64), number)
 
-    ece = bootstrap(statistic, n, seed=seed, resamples=resamples, confidence=level)
+    ece = _including(bootstrap(statistic, n, seed=seed, resamples=resamples, confidence=level))
     ordered = np.sort(c)
     rng = np.random.default_rng([seed, 1])
     rounds = max(50, min(500, 2_000_000 // n))
@@ -91,6 +91,16 @@ def calibration_error(
         note=f"{number} equal-mass bins of {n} items; a perfectly calibrated score would show"
         f" {floor:.3f} here (up to {p95:.3f}), so this is {verdict} chance; ECE is biased upwards",
     )
+
+
+def _including(estimate: Estimate) -> Estimate:
+    """The interval widened to include the value: resampling adds noise, which ECE counts as error, so that all
+    replicates may lie above the ECE of the sample itself.
+    """
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return estimate
+    return replace(estimate, low=min(low, value), high=max(high, value))
 
 
 def brier(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, seed: int, resamples: int = 1000) -> Estimate:

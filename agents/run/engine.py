@@ -266,6 +266,7 @@ class Engine:
             raise
 
     async def _one(self, step: ModelStep, state: ItemState, cached: Mapping[str, str]) -> None:
+        self.recorder.check()
         repeat = self.recorder.run.repeat_idx
         input_hash = digest(step.inputs(state))
         key = digest_parts(step.resolved.fingerprint, input_hash, str(repeat))

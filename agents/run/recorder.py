@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ import orjson
 
 from agents.models.protocol import ChatRequest, ChatResult
 from agents.state import ItemState
+from labelproof.spec.errors import LabelproofError, StoreError
 from labelproof.spec.hashing import digest_text
 from labelproof.store import TraceStore
 
@@ -133,6 +135,7 @@ class Recorder:
         self._at = datetime.now(UTC)
         self._flushing = asyncio.Lock()
         self._timer: asyncio.Task[None] | None = None
+        self.failure: BaseException | None = None
 
     def start(self) -> None:
         """Begin to write segments in the background of the running loop."""
@@ -284,7 +287,14 @@ class Recorder:
             self._rows = {name: [] for name in rows}
             self._texts = {}
             token = self._journal.rotate()
-            await asyncio.to_thread(self._write, rows, texts)
+            try:
+                await asyncio.to_thread(self._write, rows, texts)
+            except BaseException as error:
+                # Nothing is lost: the rows go back to the front of the buffer, the calls are in the journal.
+                self._rows = {name: [*rows[name], *self._rows[name]] for name in rows}
+                self._texts = {**texts, **self._texts}
+                self.failure = error
+                raise
             self._journal.discard(token)
 
     def _write(self, rows: Mapping[str, Sequence[tuple[Any, ...]]], texts: Mapping[str, str]) -> None:
@@ -297,9 +307,18 @@ class Recorder:
         self.store.append_many(tables)
 
     async def _tick(self) -> None:
-        while True:
+        while self.failure is None:
             await asyncio.sleep(FLUSH_S)
-            await self.flush()
+            with suppress(LabelproofError, OSError):  # kept in ``failure``: the engine stops the run with it
+                await self.flush()
+
+    def check(self) -> None:
+        """Raise what made a background write fail; nothing more should be paid for then."""
+        if self.failure is not None:
+            raise StoreError(
+                f"the run's rows cannot be written: {self.failure}",
+                hint="free the disk or mend the store, then run again: what is done is kept",
+            ) from self.failure
 
 
 _COLUMNS = {"steps": _STEP_COLUMNS, "calls": _CALL_COLUMNS, "decisions": _DECISION_COLUMNS}

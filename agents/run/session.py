@@ -287,23 +287,28 @@ class LabelSession:
 
     async def finish(self, *, stopped: str | None = None) -> dict[str, Any]:
         """Write what is left, close models, record the end of the run; returns its plain summary."""
-        await self._close()
-        summary = self.summary()
-        if self._registered:
-            self._event("stopped" if stopped else "finished", reason=stopped, summary=summary)
-        self._lock.release()
+        try:
+            await self._close()
+            summary = self.summary()
+            if self._registered:
+                self._event("stopped" if stopped else "finished", reason=stopped, summary=summary)
+        finally:
+            self._lock.release()
         self.store.drain_all(timeout_s=30)
         return summary
 
     async def _close(self) -> None:
-        if self._engine is not None:
-            await self._engine.settle()
-            await self._engine.recorder.aclose()
-        for model in self._models.values():
-            await model.aclose()
-        if self._draining is not None:
-            self._draining.__exit__(None, None, None)
-            self._draining = None
+        """Write what is left and let everything go, also when the writing fails."""
+        try:
+            if self._engine is not None:
+                await self._engine.settle()
+                await self._engine.recorder.aclose()
+        finally:
+            for model in self._models.values():
+                await model.aclose()
+            draining, self._draining = self._draining, None
+            if draining is not None:
+                await asyncio.to_thread(draining.__exit__, None, None, None)
 
     def summary(self) -> dict[str, Any]:
         """Return the run's counts, spending and time as JSON values.

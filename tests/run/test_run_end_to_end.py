@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from agents.run.session import LabelRequest, LabelSession, load_workload
 from labelproof.report.scoring import score_workload
 from labelproof.report.trace import first_divergence, trace_item
-from labelproof.spec.errors import ConfigError
-from labelproof.store import open_store
+from labelproof.spec.errors import ConfigError, StoreError
+from labelproof.store import TraceStore, open_store
 from tests.conftest import MakeProject, write_strategy
 from tests.run.run_helpers import rows, run
 from tests.scripted_server import (
@@ -299,3 +300,29 @@ def test_calls_under_way_when_a_run_stops_are_kept(make_project: MakeProject, tm
     assert "stopped" in first
     assert sum(server.answered.values()) == 9
     assert again["done"] == 9
+
+
+def test_a_store_that_cannot_be_written_stops_the_run_and_loses_nothing(
+    make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a failed background write lost its rows in silence."""
+    real = TraceStore.append_many
+    full = True
+
+    def append_many(self: TraceStore, tables: Any) -> None:
+        if full and "steps" in tables:
+            raise OSError(28, "No space left on device")
+        real(self, tables)
+
+    monkeypatch.setattr(TraceStore, "append_many", append_many)
+    with scripted_server(latency_ms=100) as server:
+        folder = make_project(server.base_url, n_items=40, model="concurrency: 2")
+        with pytest.raises((StoreError, OSError), match="No space left"):
+            run(folder, tmp_path / "store")
+        paid = sum(server.answered.values())
+        full = False
+        summary = run(folder, tmp_path / "store")
+        assert sum(server.answered.values()) == 40
+    assert paid > 0
+    assert summary["done"] == 40
+    assert rows(tmp_path / "store", "SELECT count(*) AS n FROM decisions") == [{"n": 40}]
