@@ -26,7 +26,7 @@ SAMPLE = 50
 """Items whose prompts are rendered to estimate tokens."""
 _DEFAULT_LATENCY_S = 1.0
 _EMBEDDED_S_PER_TOKEN = 0.03
-_EMBEDDED_CACHED_SHARE = 0.8
+"""Measured on two cores with the default weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,8 @@ def _step_plan(
     per_item, max_out = _calls_per_item(step.resolved, step)
     sample = random.Random(0).sample(list(waiting), min(SAMPLE, len(waiting)))
     assert isinstance(step, Prompted)
-    prompt = fmean([_prompt_tokens(step, state) for state in sample]) if sample else 0.0
+    sizes = [_prompt_tokens(step, state) for state in sample] or [(0, 0)]
+    prompt, fresh = fmean([whole for whole, _ in sizes]), fmean([own for _, own in sizes])
     history = _history(store, step.resolved.fingerprint)
     out = history["tokens_out"] if history["tokens_out"] is not None else float(max_out)
     calls = len(waiting) * per_item
@@ -163,7 +164,7 @@ def _step_plan(
         tokens_in=tokens_in,
         tokens_out=tokens_out,
         cost_usd=cost,
-        seconds=_seconds(spec, calls, prompt + out, history["latency_ms"]),
+        seconds=_seconds(spec, calls, prompt + out, fresh + out, history["latency_ms"]),
         upper_bound=not exact or step.resolved.spec.when is not None,
     )
 
@@ -182,7 +183,8 @@ def _calls_per_item(resolved: ResolvedStep, step: ModelStep) -> tuple[int, int]:
     return 1, most
 
 
-def _prompt_tokens(step: Prompted, state: ItemState) -> int:
+def _prompt_tokens(step: Prompted, state: ItemState) -> tuple[int, int]:
+    """Return the tokens of the whole prompt, and of the part that no other item shares."""
     extra: dict[str, Any] = {}
     variables = step.template.variables
     if "asked" in variables:
@@ -193,8 +195,9 @@ def _prompt_tokens(step: Prompted, state: ItemState) -> int:
         extra["rationale"] = ""
     if "signals" in variables:
         extra["signals"] = ""
-    request = ChatRequest(system=step.system(state), user=step.user(state, **extra))
-    return estimate_prompt_tokens(request)
+    user = step.user(state, **extra)
+    whole = estimate_prompt_tokens(ChatRequest(system=step.system(state), user=user))
+    return whole, estimate_prompt_tokens(ChatRequest(system="", user=user))
 
 
 def _history(store: TraceStore, spec_fp: str) -> dict[str, float | None]:
@@ -208,14 +211,19 @@ def _history(store: TraceStore, spec_fp: str) -> dict[str, float | None]:
     return dict(rows[0])
 
 
-def _seconds(spec: ModelSpec, calls: int, tokens: float, latency_ms: float | None) -> float:
+def _seconds(
+    spec: ModelSpec, calls: int, tokens: float, fresh_tokens: float, latency_ms: float | None
+) -> float:
+    """Return seconds at the planned concurrency; without a history the embedded model reads
+    ``fresh_tokens`` a call, the shared prefix being cached.
+    """
     if not calls:
         return 0.0
     concurrency = spec.concurrency or (1 if spec.provider == "embedded" else 64)
     if latency_ms is not None:
         each = latency_ms / 1000
     elif spec.provider == "embedded":
-        each = tokens * (1 - _EMBEDDED_CACHED_SHARE) * _EMBEDDED_S_PER_TOKEN
+        each = fresh_tokens * _EMBEDDED_S_PER_TOKEN
     else:
         each = _DEFAULT_LATENCY_S
     seconds = calls * each / concurrency
