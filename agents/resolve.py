@@ -191,7 +191,7 @@ def _resolve_step(
 
 def _read_labels(schema: LabelSchema) -> dict[str, Any]:
     """Return what a prompt says of the labels; severity orders people's work and changes no answer."""
-    classes = [[name, leaf.description] for name, leaf in schema.leaf_classes.items()]
+    classes = [{"name": name, "description": leaf.description} for name, leaf in schema.leaf_classes.items()]
     return {"kind": schema.kind, "classes": classes}
 
 

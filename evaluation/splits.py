@@ -33,9 +33,9 @@ def assign_split(item_id: str, fractions: Mapping[str, float], seed: int) -> str
 
 
 def _check(fractions: Mapping[str, float]) -> None:
-    bad = {n: f for n, f in fractions.items() if not (math.isfinite(f) and f >= 0)}
+    bad = {n: f for n, f in fractions.items() if not 0 <= f <= 1}  # NaN is no share either
     if bad:
-        raise ConfigError(f"split fractions: expected shares >= 0, found {bad}")
+        raise ConfigError(f"split fractions: expected shares between 0 and 1, found {bad}")
     total = math.fsum(fractions.values())
     if abs(total - 1.0) > 1e-9:
         raise ConfigError(
