@@ -8,6 +8,7 @@ without copying.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -60,8 +61,9 @@ class Outbox:
             raise StoreError(f"the store's folder cannot be made: {error}") from error
         horizon = time.time() - _STALE_TMP_S
         for path in self.folder.glob(f"{_TMP}*"):
-            if path.stat().st_mtime < horizon:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # its writer has just renamed it
+                if path.stat().st_mtime < horizon:
+                    path.unlink()
 
     def write(self, tables: Mapping[str, pa.Table], batch_id: str) -> None:
         """Write one segment; on return it survives a power cut. Disk trouble is a ``StoreError``."""

@@ -60,6 +60,12 @@ def test_a_stop_while_the_server_still_starts_leaves_nothing(paths: StackPaths) 
     assert marked(read_json(paths.record("server"))["marker"]) == []
 
 
+def test_a_server_that_refuses_to_say_what_it_queued_is_ended_all_the_same(paths: StackPaths) -> None:
+    with start_server(paths.root) as handle:  # the fake answers no POST
+        assert handle.wait_ready(30)
+    assert marked(read_json(paths.record("server"))["marker"]) == []
+
+
 def test_a_run_that_is_killed_takes_its_server_along(paths: StackPaths) -> None:
     code = textwrap.dedent(f"""
         import os, signal

@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 
 from labelproof.store import TraceStore, open_store
+from tests.store.store_helpers import end_started
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Whatever a failed test leaves running is ended with it."""
+    yield
+    end_started()
 
 
 @pytest.fixture

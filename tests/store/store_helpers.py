@@ -11,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+STARTED: list[subprocess.Popen[str]] = []
 
 
 def at(seconds: float) -> datetime:
@@ -37,10 +38,19 @@ def call(key: str, item_id: str = "i1", **more: Any) -> dict[str, Any]:
 
 def start_python(code: str, *args: str) -> subprocess.Popen[str]:
     """Start a Python process in the repository with ``code``; stdin and stdout are pipes."""
-    return subprocess.Popen(
+    started = subprocess.Popen(
         [sys.executable, "-c", code, *args],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(started)
+    return started
+
+
+def end_started() -> None:
+    """Kill and collect what a failed test left running, so that no other test is blamed for it."""
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()

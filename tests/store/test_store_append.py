@@ -128,3 +128,13 @@ def test_leftovers_of_killed_writers_are_removed_after_an_hour(tmp_path: Path) -
     os.utime(old, (at(0).timestamp(), at(0).timestamp()))
     with open_store(tmp_path):
         assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_writer_may_rename_its_file_while_another_process_opens_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(tmp_path):
+        gone = tmp_path / "outbox" / ".tmp-renamed"
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([gone] if pattern == ".tmp-*" else []))
+    with open_store(tmp_path) as store:
+        assert store.append("texts", {"text_hash": ["h"], "text": ["t"]})
