@@ -13,6 +13,7 @@ import httpx
 from labelproof.spec.errors import LabelproofError
 
 POOL = "labelproof"
+BUSY_S = 30.0
 ZOMBIE_AUTOMATION = "labelproof: mark dead runs as crashed"
 
 
@@ -73,14 +74,24 @@ class PrefectApi:
         self._http.close()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the decoded answer; None for an empty one. A refusal or a lost server: StackError."""
-        try:
-            answer = self._http.request(method, path, json=body)
-        except httpx.HTTPError as error:
-            raise StackError(
-                f"Prefect at {self.url} does not answer ({type(error).__name__}: {error})",
-                hint="labelproof status",
-            ) from error
+        """Return the decoded answer; None for an empty one. A refusal or a lost server: StackError.
+
+        Prefect answers 503 while its SQLite database is locked and has then changed nothing: such a
+        request is sent again for up to ``BUSY_S`` seconds.
+        """
+        patience_ends = time.monotonic() + BUSY_S
+        while True:
+            try:
+                answer = self._http.request(method, path, json=body)
+            except httpx.HTTPError as error:
+                raise StackError(
+                    f"Prefect at {self.url} does not answer ({type(error).__name__}: {error})",
+                    hint="labelproof status",
+                ) from error
+            busy = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            if not busy or time.monotonic() > patience_ends:
+                break
+            time.sleep(0.5)
         if answer.is_error:
             raise StackError(
                 f"Prefect at {self.url} refused {method} {path}: {answer.status_code} {answer.text[:300]}"

@@ -25,6 +25,8 @@ class FakePrefect:
         self.asked: list[tuple[str, str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.url = ""
+        self.busy = 0
+        """How many requests to answer with 503."""
 
     def changes(self) -> list[tuple[str, str, Any]]:
         """Return the requests that write."""
@@ -46,7 +48,8 @@ def serve(fake: FakePrefect) -> Iterator[FakePrefect]:
             fake.headers.append({name.lower(): value for name, value in self.headers.items()})
             answer = fake.answers.get((self.command, path), {} if self.command != "GET" else None)
             payload = b"not here" if answer is None else json.dumps(answer).encode()
-            self.send_response(404 if answer is None else 200)
+            fake.busy, status = max(0, fake.busy - 1), 503 if fake.busy else 404 if answer is None else 200
+            self.send_response(status)
             self.send_header("content-length", str(len(payload)))
             self.end_headers()
             self.wfile.write(payload)
@@ -149,6 +152,19 @@ def test_runs_are_closed_only_when_no_other_worker_may_own_them(fake: FakePrefec
 def test_a_refusal_is_told_with_the_servers_words(fake: FakePrefect) -> None:
     with PrefectApi(fake.url) as api, pytest.raises(StackError, match="404 not here"):
         api.call("GET", "/nowhere")
+
+
+def test_a_server_whose_database_is_locked_is_asked_again(
+    fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with PrefectApi(fake.url) as api:
+        fake.busy = 1
+        assert api.call("GET", "/health") is True
+        assert len(fake.asked) == 2
+        monkeypatch.setattr("labelproof.stack.api.BUSY_S", -1.0)
+        fake.busy = 1
+        with pytest.raises(StackError, match="503"):
+            api.call("GET", "/health")
 
 
 def test_the_users_own_server_is_used_when_it_answers(
