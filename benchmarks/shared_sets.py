@@ -68,6 +68,16 @@ SETS = {
         },
         guideline="Judge the user's last words in their context. Sexual advances and slurs are abusive.",
     ),
+    "edos": Dataset(
+        file="edos.jsonl",
+        description="You label forum posts for a content-safety team.",
+        labels={
+            "sexist": "Abuse or negative sentiment directed towards women because of their gender, threats included.",
+            "not sexist": "Everything else, rude language that is not about gender included.",
+        },
+        guideline="Sexist: threats, derogation, hostility or prejudice against women, or slurs for them. Rude or sad posts "
+        "that do not demean women are not sexist.",
+    ),
 }
 
 
