@@ -142,8 +142,60 @@ ts | time | When it was issued.
 
 certificate_events | What happened to certificates; the latest row is the state.
 certificate_id | text | The certificate.
-event | text | issued, suspended, revoked, renewed.
+event | text | issued, or voided (for good); expiry is a time inside `spec_json`.
 reason | text | Why.
+ts | time | When.
+
+review_tasks | Questions to people: audits, gold candidates, routed items. What became of them: view `task_outcomes`.
+task_id | text | The task; the same item drawn for the same reason has the same id.
+project | text | Project name.
+kind | text | One of audit, gold, routed, disagreement, appeal.
+item_id | text | The item.
+run_id | text | The run that made the task; NULL for samples drawn by hand.
+strategy_fp | text | Version of the strategy whose decision is asked about.
+label | text | The model's label; hidden from reviewers while `blind`.
+confidence | real | The model's confidence.
+blind | bool | True when the reviewer must not see the model's answer before voting.
+votes_wanted | int | How many independent votes decide it.
+reason | text | Why people are asked.
+design | text | How the item was drawn: simple_random, stratified, active, or region.
+inclusion_prob | real | Probability with which the design drew this item.
+sample_id | text | The draw it belongs to (`gold_samples`).
+ts | time | When it was made.
+
+votes | Answers of people; a later row of the same annotator on the same task replaces the earlier.
+vote_id | text | The vote; importing a file twice stores each vote once.
+project | text | Project name.
+task_id | text | The task; NULL for votes imported for agreement only.
+item_id | text | The item.
+annotator | text | Who.
+role | text | reviewer, or adjudicator (whose label stands when reviewers differ).
+answer | text | label, skip, flag or unclear.
+label | text | The label, in canonical form; NULL unless `answer` is label.
+note | text | What the annotator wrote.
+source | text | Where the vote came from.
+seconds | real | Time it took.
+ts | time | When.
+
+gold_samples | Draws of items for gold, with the design needed to weigh them.
+sample_id | text | The draw.
+project | text | Project name.
+strategy_fp | text | Version of the strategy whose confidences shaped the draw.
+design | text | simple_random, or region (uniform among the items above a confidence).
+n | int | Items drawn.
+pool_n | int | Items they were drawn from.
+spec_json | text | Region, seed, budget and everything else.
+ts | time | When.
+
+gold_looks | Every time a strategy was judged on a gold split: how worn the gold is.
+project | text | Project name.
+gold_fp | text | Version of the gold set.
+split | text | Split looked at.
+split_fp | text | Hash of the split's items and labels.
+strategy | text | Strategy name.
+strategy_fp | text | Version of the strategy.
+purpose | text | certify (only a verdict was shown), score (results were shown), tuning (declared by a person).
+reason | text | Why, where a person said so.
 ts | time | When.
 
 scores | Measured quality, one row per metric and slice.
@@ -192,5 +244,7 @@ current_runs | One row per run: its state (latest event), first start, and lates
 current_decisions | The latest decision per item and strategy version.
 current_gold | The latest label per gold set version and item.
 current_certificates | Each certificate with its latest event.
+current_votes | The latest answer of each annotator on each task.
+task_outcomes | Each review task with its state (open, agreed, disputed, adjudicated) and final label.
 item_trace | The steps of each item in each run in order; a step stored twice shows its latest row.
 """
