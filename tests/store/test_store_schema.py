@@ -142,7 +142,7 @@ def test_a_creation_that_fails_leaves_no_half_database(tmp_path: Path) -> None:
     location = parse_location(tmp_path)
     location.outbox.mkdir(parents=True)
     engine = FileEngine(location)
-    broken = Migration(version=3, name="broken", sql="SELECT x")
+    broken = Migration(version=999, name="broken", sql="SELECT x")
     with pytest.raises(duckdb.Error, match="x"):
         ensure_schema(engine, location, create=True, migrations=[*known_migrations(), broken])
     engine.close()

@@ -72,7 +72,7 @@ WITH counted AS (
         min(label) FILTER (role = 'reviewer' AND answer = 'label') AS agreed_label,
         arg_max(label, ts) FILTER (role = 'adjudicator' AND answer = 'label') AS adjudicated_label,
         max(ts) AS answered_at
-    FROM current_votes WHERE task_id IS NOT NULL GROUP BY project, task_id
+    FROM current_votes WHERE task_id <> '' GROUP BY project, task_id
 ),
 tasks AS (
     SELECT * FROM review_tasks
@@ -83,13 +83,13 @@ SELECT
     coalesce(c.n_answers, 0) AS n_answers,
     coalesce(c.n_votes, 0) AS n_votes,
     CASE
-        WHEN c.adjudicated_label IS NOT NULL THEN 'adjudicated'
+        WHEN c.adjudicated_label <> '' THEN 'adjudicated'
         WHEN c.n_labels > 1 THEN 'disputed'
         WHEN c.n_votes >= t.votes_wanted THEN 'agreed'
         ELSE 'open'
     END AS state,
     CASE
-        WHEN c.adjudicated_label IS NOT NULL THEN c.adjudicated_label
+        WHEN c.adjudicated_label <> '' THEN c.adjudicated_label
         WHEN c.n_labels = 1 AND c.n_votes >= t.votes_wanted THEN c.agreed_label
     END AS final_label,
     c.answered_at
