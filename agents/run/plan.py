@@ -12,7 +12,8 @@ from agents.examples import ExampleBank
 from agents.models import ChatRequest
 from agents.models.pricing import estimate_prompt_tokens, price_of
 from agents.resolve import ResolvedStep
-from agents.run.session import LabelRequest, Workload
+from agents.run.session import LabelRequest
+from agents.run.workload import Workload
 from agents.secrets import RunSecrets
 from agents.state import Example, ItemState
 from agents.steps import BatchStep, ModelStep, Resources, build_step

@@ -12,7 +12,7 @@ from labelproof.spec.hashing import digest_text
 from labelproof.store import TraceStore
 
 if TYPE_CHECKING:
-    from agents.run.session import Workload
+    from agents.run.workload import Workload
 
 Tables = dict[str, dict[str, Sequence[Any]]]
 

@@ -16,21 +16,24 @@ import orjson
 
 from agents.examples import ExampleBank
 from agents.models import Budget, ChatModel, Governors, open_model
-from agents.resolve import GoldExample, ResolvedStrategy, resolve
 from agents.run.engine import Counts, Engine, in_batches
+from agents.run.history import (
+    may_be_cached,
+    params_json,
+    recorded_rows,
+    run_totals,
+    spent_usd,
+    unfinished_run,
+)
 from agents.run.lock import RunLock
 from agents.run.recorder import Recorder, RunInfo
+from agents.run.workload import Workload, load_workload
 from agents.secrets import RunSecrets
 from agents.state import Example
 from agents.steps import Resources
-from evaluation.splits import assign_split
 from labelproof.spec.errors import ConfigError
-from labelproof.spec.hashing import digest, digest_text
-from labelproof.spec.items import Item
-from labelproof.spec.project import ProjectFolder, find_project
 from labelproof.spec.strategy import Strategy
 from labelproof.store import BackgroundDrain, TraceStore, default_store, open_store
-from labelproof.store.interchange import GoldSet, ReadReport, read_gold, read_items
 
 BATCH_SAMPLE = 1000
 """Items that batch calibration learns the model's bias from when there is no gold."""
@@ -48,81 +51,6 @@ class LabelRequest:
     """Raise it to call the models again over the same items (A/A rerun)."""
     max_cost_usd: float | None = None
     store: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """A project read from disk: everything a run depends on, before any model is opened."""
-
-    folder: ProjectFolder
-    strategy: Strategy
-    resolved: ResolvedStrategy
-    items: Sequence[Item]
-    gold: GoldSet | None
-    read: ReadReport
-    project_fp: str
-
-    @property
-    def gold_labels(self) -> dict[str, dict[str, str]]:
-        """Return split → item id → label."""
-        found: dict[str, dict[str, str]] = {}
-        for row in self.gold.rows if self.gold else ():
-            found.setdefault(row.split, {})[row.item_id] = row.label
-        return found
-
-    def gold_items(self, split: str) -> list[Item]:
-        """Return the items of a split, in a fixed order; gold rows whose text is unknown are left out."""
-        wanted = self.gold_labels.get(split, {})
-        by_id = {item.id: item for item in (*self.read.items, *(self.gold.items if self.gold else ()))}
-        return [by_id[item_id] for item_id in sorted(wanted) if item_id in by_id]
-
-    @property
-    def gold_only_items(self) -> list[Item]:
-        """Return items of the source that only the gold splits need, when a limit leaves them out."""
-        chosen = {item.id for item in self.items}
-        wanted = {row.item_id for row in self.gold.rows} if self.gold else set()
-        return [item for item in self.read.items if item.id in wanted and item.id not in chosen]
-
-
-def load_workload(
-    project: str, strategy: str | None, *, limit: int | None = None, root: Path | None = None
-) -> Workload:
-    """Return everything read and checked; ``ConfigError`` says what to fix."""
-    folder = find_project(project, root=root)
-    chosen = folder.strategy(strategy or folder.spec.default_strategy)
-    read = read_items(folder.spec.items, folder.folder)
-    gold = None
-    if folder.spec.gold is not None:
-        gold = read_gold(
-            folder.spec.gold, folder.folder, read.item_ids, folder.spec.labels, assign=assign_split
-        )
-    by_split: dict[str, list[GoldExample]] = {}
-    for row in gold.rows if gold else ():
-        by_split.setdefault(row.split, []).append(GoldExample(item_id=row.item_id, label=row.label))
-    resolved = resolve(
-        folder,
-        chosen,
-        examples=by_split.get("examples", ()),
-        calibration=by_split.get("calibration", ()),
-    )
-    items = read.items if limit is None else read.items[:limit]
-    if not items:
-        raise ConfigError("the project's source holds no usable item", path=folder.folder)
-    return Workload(
-        folder=folder,
-        strategy=chosen,
-        resolved=resolved,
-        items=items,
-        gold=gold,
-        read=read,
-        project_fp=digest(
-            {
-                "project": folder.spec.model_dump(mode="json"),
-                "guideline": folder.guideline(),
-                "guideline_short": folder.guideline_short(),
-            }
-        ),
-    )
 
 
 class LabelSession:
@@ -145,7 +73,7 @@ class LabelSession:
         self.store = store
         self.batches = list(in_batches(work.items, request.batch_size))
         self.params = {"limit": request.limit, "repeat": request.repeat}
-        previous = _unfinished_run(store, work, self.params)
+        previous = unfinished_run(store, work, self.params)
         self.resumed = previous is not None
         run_id = previous or _new_run_id()
         self._lock = RunLock(store.location.root / "runs" / f"{run_id}.lock")
@@ -206,8 +134,8 @@ class LabelSession:
         spent = 0.0
         recorded: dict[str, int] = {}
         if self.resumed:
-            spent = _spent(self.store, self.run.run_id)
-            recorded = _recorded(self.store, self.run.run_id)
+            spent = spent_usd(self.store, self.run.run_id)
+            recorded = recorded_rows(self.store, self.run.run_id)
         budget = Budget(self.request.max_cost_usd, spent_usd=spent)
         governors = Governors()
         used = {name: spec for step in self.work.resolved.steps for name, spec in step.models.items()}
@@ -234,7 +162,7 @@ class LabelSession:
             resources=resources,
             models=self._models,
             recorder=recorder,
-            may_be_cached=_may_be_cached(self.store, self.work.resolved),
+            may_be_cached=may_be_cached(self.store, self.work.resolved),
             on_item=self._on_item,
             recorded=recorded,
         )
@@ -399,7 +327,7 @@ class LabelSession:
                 "repeat_idx": [self.run.repeat_idx],
                 "orchestrated": [self.run.flow_run_id is not None],
                 "flow_run_id": [self.run.flow_run_id],
-                "params_json": [_params_json(self.work, self.params)],
+                "params_json": [params_json(self.work, self.params)],
                 "summary_json": [orjson.dumps(summary).decode() if summary is not None else None],
                 "reason": [reason],
             },
@@ -409,82 +337,6 @@ class LabelSession:
 def _new_run_id() -> str:
     """Return a sortable, unguessable run id."""
     return f"r{datetime.now(UTC):%Y%m%d-%H%M%S}-{token.token_hex(3)}"
-
-
-def _params_json(work: Workload, params: Mapping[str, Any]) -> str:
-    """Return what makes two requests the same run: parameters and the set of items."""
-    ids = "".join(item.id for item in work.items)
-    return orjson.dumps({**params, "items": digest_text(ids)}, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _unfinished_run(store: TraceStore, work: Workload, params: Mapping[str, Any]) -> str | None:
-    rows = store.query(
-        "SELECT run_id FROM runs WHERE project = ? AND strategy_fp = ? AND params_json = ?"
-        " GROUP BY run_id HAVING count(*) FILTER (event = 'finished') = 0 ORDER BY max(ts) DESC LIMIT 1",
-        [work.folder.name, work.resolved.fingerprint, _params_json(work, params)],
-        fresh=True,
-    ).to_pylist()
-    return str(rows[0]["run_id"]) if rows else None
-
-
-def run_totals(store: TraceStore, run_id: str, *, seconds_now: float) -> dict[str, Any]:
-    """Return model calls, reused answers, tokens, cost and seconds of a run, all its processes together.
-
-    ``seconds_now`` is the working time of the process that asks; earlier ones count from their start to their stop.
-    The time of a process that was killed is not known and not counted.
-    """
-    (calls,) = store.query(
-        "SELECT count(*) AS model_calls, coalesce(sum(tokens_in), 0)::BIGINT AS tokens_in,"
-        " coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out, coalesce(sum(cost_usd), 0) AS cost_usd,"
-        " count(*) FILTER (cost_usd IS NULL) AS unpriced_calls FROM calls WHERE run_id = ?",
-        [run_id],
-        fresh=True,
-    ).to_pylist()
-    (steps,) = store.query(
-        "SELECT count(*) FILTER (cache_hit) AS steps_reused FROM steps WHERE run_id = ?", [run_id], fresh=True
-    ).to_pylist()
-    earlier, begun = 0.0, None
-    for row in store.query(
-        "SELECT event, ts FROM runs WHERE run_id = ? ORDER BY ts", [run_id], fresh=True
-    ).to_pylist():
-        if row["event"] in ("started", "resumed"):
-            begun = row["ts"]
-        elif begun is not None:
-            earlier, begun = earlier + (row["ts"] - begun).total_seconds(), None
-    return {**calls, **steps, "elapsed_s": round(earlier + seconds_now, 3)}
-
-
-def _spent(store: TraceStore, run_id: str) -> float:
-    rows = store.query(
-        "SELECT coalesce(sum(cost_usd), 0) AS usd FROM calls WHERE run_id = ?", [run_id], fresh=True
-    ).to_pylist()
-    return float(rows[0]["usd"])
-
-
-def _recorded(store: TraceStore, run_id: str) -> dict[str, int]:
-    """Return item id → how many of its step rows, plus its decision, the run has written for good.
-
-    From its first failed step on an item is tried again, and its rows are written again as newer events.
-    """
-    rows = store.query(
-        "WITH latest AS (SELECT item_id, seq, status FROM steps WHERE run_id = $run_id"
-        " QUALIFY row_number() OVER (PARTITION BY item_id, seq ORDER BY ts DESC) = 1)"
-        " SELECT item_id, coalesce(min(seq) FILTER (status = 'failed'), max(seq) + 1"
-        " + (item_id IN (SELECT item_id FROM decisions WHERE run_id = $run_id))::INT) AS n"
-        " FROM latest GROUP BY item_id",
-        {"run_id": run_id},
-        fresh=True,
-    ).to_pylist()
-    return {row["item_id"]: int(row["n"]) for row in rows}
-
-
-def _may_be_cached(store: TraceStore, resolved: ResolvedStrategy) -> bool:
-    """Return whether the store holds any call or step that this strategy could reuse."""
-    if not any(step.calls_model for step in resolved.steps):
-        return False
-    store.fold_orphans()
-    rows = store.query("SELECT EXISTS (SELECT 1 FROM calls) AS found", fresh=True).to_pylist()
-    return bool(rows[0]["found"])
 
 
 async def _ensure_weights(strategy: Strategy) -> None:

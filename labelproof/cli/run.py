@@ -147,7 +147,7 @@ def _request(
 
 def _planned(request: LabelRequest) -> Plan:
     from agents.run.plan import plan_run
-    from agents.run.session import load_workload
+    from agents.run.workload import load_workload
     from labelproof.store import default_store, open_store
 
     work = load_workload(request.project, request.strategy, limit=request.limit)

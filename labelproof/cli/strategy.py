@@ -98,7 +98,7 @@ def diff(
 
 
 def _from_project(project: str, strategy: str | None) -> tuple[dict[str, Any], str]:
-    from agents.run.session import load_workload
+    from agents.run.workload import load_workload
 
     resolved = load_workload(project, strategy).resolved
     return dict(resolved.snapshot), resolved.fingerprint

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.run.session import Workload
+from agents.run.workload import Workload
 from evaluation.intervals import Estimate
 from labelproof.report.scoring import ScoreReport, score_workload
 from labelproof.spec.errors import ConfigError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from agents.run.session import Workload, load_workload
+from agents.run.workload import Workload, load_workload
 from evaluation.confidence import brier, calibration_error
 from evaluation.cost import score_cost
 from evaluation.curves import ReliabilityBin, ThresholdRow, reliability_curve, threshold_table

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.run.session import load_workload
+from agents.run.workload import load_workload
 from agents.steps.critique import Critique
 from agents.steps.label import JsonLabel
 from tests.conftest import MakeProject, write_strategy

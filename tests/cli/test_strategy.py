@@ -144,7 +144,7 @@ def test_flatten_names_entries_by_name_or_key() -> None:
 
 
 def _snapshot(project: Path) -> dict[str, Any]:
-    from agents.run.session import load_workload
+    from agents.run.workload import load_workload
 
     return dict(load_workload(str(project), None).resolved.snapshot)
 

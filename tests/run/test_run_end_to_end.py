@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.run.session import LabelRequest, LabelSession, load_workload
+from agents.run.session import LabelRequest, LabelSession
+from agents.run.workload import load_workload
 from labelproof.report.scoring import score_workload
 from labelproof.report.trace import first_divergence, trace_item
 from labelproof.spec.errors import ConfigError, StoreError
