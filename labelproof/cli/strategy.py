@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agents.snapshots import ABSENT, StepChange, diff_snapshots
 from labelproof.cli._common import EXIT_NO, console, emit_json, user_errors
-from labelproof.cli._snapshot_diff import ABSENT, StepChange, diff_snapshots
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelproof.cli._snapshot_diff import ABSENT, diff_snapshots, flatten
+from agents.snapshots import ABSENT, diff_snapshots, flatten
 from labelproof.store import open_store
 
 Run = Callable[..., tuple[int, str, str]]
