@@ -5,6 +5,16 @@ log-probabilities), :func:`auroc` and :func:`calibration_error` (how good confid
 :func:`slice_table` and :func:`score_cost`.
 """
 
+from evaluation.agreement import (
+    annotator_agreement,
+    cohen_kappa,
+    fleiss_kappa,
+    krippendorff_alpha,
+    label_agreement,
+    percent_agreement,
+)
+from evaluation.agreement_report import AgreementReport, agreement_report, pairwise_agreement
+from evaluation.alt_test import AltTest, AltTestRow, alt_test
 from evaluation.calibration import CalibratedLabels, FittedCalibrator, fit_calibrator
 from evaluation.calibration_report import CalibrationReport, Candidate, Quality
 from evaluation.calibrators import BatchCalibration, Temperature
@@ -18,6 +28,7 @@ from evaluation.curves import (
     risk_coverage_curve,
     threshold_table,
 )
+from evaluation.dawid_skene import DawidSkene, dawid_skene
 from evaluation.intervals import (
     Estimate,
     bootstrap,
@@ -44,10 +55,14 @@ from evaluation.text_classifier import (
     fit_text_classifier,
 )
 from evaluation.top_label import Platt
+from evaluation.votes import VoteTable
 
 __all__ = [
     "ABSTAINED",
     "FAILED",
+    "AgreementReport",
+    "AltTest",
+    "AltTestRow",
     "BatchCalibration",
     "CalibratedLabels",
     "CalibratedSets",
@@ -56,6 +71,7 @@ __all__ = [
     "Candidate",
     "ConfusionMatrix",
     "CrossFitted",
+    "DawidSkene",
     "Estimate",
     "FittedCalibrator",
     "FittedMultiLabelCalibrator",
@@ -72,6 +88,10 @@ __all__ = [
     "Temperature",
     "TextClassifier",
     "ThresholdRow",
+    "VoteTable",
+    "agreement_report",
+    "alt_test",
+    "annotator_agreement",
     "assign_split",
     "aurc",
     "auroc",
@@ -80,10 +100,17 @@ __all__ = [
     "brier",
     "calibration_error",
     "clopper_pearson",
+    "cohen_kappa",
     "cross_fit_text_classifier",
+    "dawid_skene",
     "fit_calibrator",
     "fit_multilabel_calibrator",
     "fit_text_classifier",
+    "fleiss_kappa",
+    "krippendorff_alpha",
+    "label_agreement",
+    "pairwise_agreement",
+    "percent_agreement",
     "quantile_interval",
     "reliability_curve",
     "risk_coverage_curve",
