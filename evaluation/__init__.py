@@ -18,6 +18,17 @@ from evaluation.alt_test import AltTest, AltTestRow, alt_test
 from evaluation.calibration import CalibratedLabels, FittedCalibrator, fit_calibrator
 from evaluation.calibration_report import CalibrationReport, Candidate, Quality
 from evaluation.calibrators import BatchCalibration, Temperature
+from evaluation.certificates import (
+    BestOf,
+    Certification,
+    GoldNeed,
+    NaiveThreshold,
+    TestedThreshold,
+    certificate_p_value,
+    certify,
+    gold_needed,
+    threshold_grid,
+)
 from evaluation.confidence import CalibrationError, brier, calibration_error
 from evaluation.cost import quantile_interval, score_cost
 from evaluation.curves import (
@@ -64,11 +75,13 @@ __all__ = [
     "AltTest",
     "AltTestRow",
     "BatchCalibration",
+    "BestOf",
     "CalibratedLabels",
     "CalibratedSets",
     "CalibrationError",
     "CalibrationReport",
     "Candidate",
+    "Certification",
     "ConfusionMatrix",
     "CrossFitted",
     "DawidSkene",
@@ -76,8 +89,10 @@ __all__ = [
     "FittedCalibrator",
     "FittedMultiLabelCalibrator",
     "Fused",
+    "GoldNeed",
     "Metric",
     "MultinomialLogistic",
+    "NaiveThreshold",
     "Platt",
     "Quality",
     "ReliabilityBin",
@@ -86,6 +101,7 @@ __all__ = [
     "SliceRow",
     "SliceTable",
     "Temperature",
+    "TestedThreshold",
     "TextClassifier",
     "ThresholdRow",
     "VoteTable",
@@ -99,6 +115,8 @@ __all__ = [
     "bootstrap_counts",
     "brier",
     "calibration_error",
+    "certificate_p_value",
+    "certify",
     "clopper_pearson",
     "cohen_kappa",
     "cross_fit_text_classifier",
@@ -107,6 +125,7 @@ __all__ = [
     "fit_multilabel_calibrator",
     "fit_text_classifier",
     "fleiss_kappa",
+    "gold_needed",
     "krippendorff_alpha",
     "label_agreement",
     "pairwise_agreement",
@@ -117,6 +136,7 @@ __all__ = [
     "score",
     "score_cost",
     "slice_table",
+    "threshold_grid",
     "threshold_table",
     "undefined",
     "wilson",

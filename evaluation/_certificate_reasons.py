@@ -1,0 +1,78 @@
+"""Why there is no certificate, in words for whoever owns the product, and the gold that would bring one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation._certificate_gold import more_gold
+from evaluation._certificate_grid import START_COVERAGE, fewest_accepted
+from evaluation._certificate_sequence import Gold, Pool
+from evaluation._certificate_types import GoldNeed, TestedThreshold
+
+_COARSE_LEVELS = 20
+_SMALLEST_COVERAGE = 0.05  # a threshold that accepts less is not worth collecting gold for
+
+
+def why_not(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: float, delta: float) -> str:
+    """The reason for an uncertified answer, from the strictest threshold, where the sequence stopped."""
+    if pool.n == 0:
+        return "the pool is empty: there is nothing to accept"
+    if len(pool.inside) == 0:
+        return "no pool item has a confidence inside the region that the gold was drawn from"
+    if len(gold.confidence) == 0:
+        return "there is no gold to test on: label some items first"
+    if not tested:
+        return "no threshold was given to test"
+    first = tested[0]
+    where = f"at confidence {first.threshold:.4g} or above, the strictest threshold tested,"
+    needed = fewest_accepted(alpha, delta)
+    if first.n_accepted < needed:
+        wrong = f" ({first.n_errors} of them wrong)" if first.n_errors else ""
+        return (
+            f"too little gold: {where} {first.n_accepted} gold items lie{wrong}; even without a single error it takes"
+            f" {needed} to show with {_percent(1 - delta)} certainty that at most {alpha:.1%} are wrong"
+        )
+    return (
+        f"too many errors: {where} {first.n_errors} of {first.n_accepted} gold items are wrong"
+        f" ({first.n_errors / first.n_accepted:.1%}); the true error rate there may be up to {first.upper:.1%}"
+        f" (upper {_percent(1 - delta)} bound), and at most {alpha:.1%} is asked for"
+    )
+
+
+def plan_more_gold(
+    tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: float, delta: float
+) -> GoldNeed | None:
+    """The cheaper of two plans for a certificate; None when there is nothing to accept.
+
+    The plans: more gold above the strictest threshold tested now, and above the strictest that
+    a large gold set would be tested at (coverage .25; the top level that holds a twentieth of a coarse pool).
+    """
+    if len(pool.inside) == 0 or not tested or tested[0].coverage == 0:
+        return None
+    candidates = np.array([tested[0].threshold, _strictest_with_ample_gold(pool)])
+    accepted, errors = gold.counts(candidates)
+    in_pool = pool.n_at_least(candidates)
+    plans = [
+        more_gold(
+            int(errors[j]),
+            int(accepted[j]),
+            threshold=float(candidates[j]),
+            alpha=alpha,
+            delta=delta,
+            pool_accepted=int(in_pool[j]),
+            pool_n=pool.n,
+        )
+        for j in (0, 1)
+    ]
+    return min(reversed(plans), key=lambda plan: plan.n_random_more or np.inf)
+
+
+def _strictest_with_ample_gold(pool: Pool) -> float:
+    ascending = pool.inside
+    values = ascending[np.append(True, ascending[1:] != ascending[:-1])]
+    share = _SMALLEST_COVERAGE if len(values) <= _COARSE_LEVELS else START_COVERAGE
+    return float(ascending[len(ascending) - max(1, int(np.ceil(share * len(ascending) - 1e-9)))])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"
