@@ -231,8 +231,8 @@ class Null:
 
 NULLS = tuple(
     Null(n=n, epsilon=epsilon, annotators=annotators, accuracy=accuracy)
-    for (epsilon, accuracy), annotators, n in product(
-        ((0.1, 0.8), (0.1, 0.99), (0.2, 0.95)), (3, 5), (30, 100, 400)
+    for (epsilon, accuracy), (annotators, n) in product(
+        ((0.1, 0.8), (0.1, 0.99), (0.2, 0.95)), ((3, 30), (3, 100), (3, 400), (5, 100))
     )
 )
 
