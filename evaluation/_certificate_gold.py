@@ -42,7 +42,7 @@ def _needed(alpha: float, delta: float, max_errors: int) -> IntArray:
     return high
 
 
-def likely_error_rate(n_errors: int, n_accepted: int, alpha: float) -> float:
+def likely_error_rate(n_errors: float, n_accepted: float, alpha: float) -> float:
     """The error rate to plan with: half an error in 1/alpha items is added to what was seen.
 
     The posterior mean under a prior of mean alpha/2 worth 1/alpha items, so that "none wrong of five" is not taken for
@@ -60,47 +60,51 @@ def more_gold(
     delta: float,
     pool_accepted: int,
     pool_n: int,
+    rate: float | None = None,
 ) -> GoldNeed:
     """The smallest addition of accepted gold that certifies ``threshold`` with chance >= .8 at the likely error rate.
 
     ``pool_accepted`` of the pool's ``pool_n`` items lie at or above the threshold; more gold than those is never
-    asked for. The chance is exact: P(Bin(more, rate) <= errors allowed - errors so far).
+    asked for. The chance is exact: P(Bin(more, rate) <= errors allowed - errors so far). ``rate``: an error rate
+    known otherwise (from weighted gold); the new gold is then judged on its own and the old left out.
     """
-    rate = likely_error_rate(n_errors, n_accepted, alpha)
+    fresh = rate is not None
+    likely = likely_error_rate(n_errors, n_accepted, alpha) if rate is None else rate
+    where = f"at confidence {threshold:.4g} or above"
     seen = (
-        f"{n_errors} of {n_accepted} gold items at confidence {threshold:.4g} or above are wrong"
+        f"{n_errors} of {n_accepted} gold items {where} are wrong, a likely error rate of {_percent(likely)}"
         if n_accepted
-        else f"there is no gold at confidence {threshold:.4g} or above yet"
+        else f"there is no gold {where} yet, and its error rate is taken to be {_percent(likely)}"
     )
-
-    def hopeless(why: str) -> GoldNeed:
+    used = (0, 0) if fresh else (n_errors, n_accepted)
+    more, chance = _plan(*used, likely, alpha, delta) if likely < alpha else (None, 0.0)
+    unlabelled = max(0, pool_accepted - n_accepted)
+    if likely >= alpha:
+        why = (
+            f"no amount of gold helps: {seen}, and at most {100 * alpha:.4g} % is asked for; improve the strategy or its"
+            " confidence, or tolerate a higher error rate"
+        )
+    elif more is None:
+        why = (
+            f"no realistic amount of gold helps: {seen}, too close to the {100 * alpha:.4g} % asked for to be told apart;"
+            " improve the strategy or tolerate a higher error rate"
+        )
+    elif more > unlabelled:
+        why = (
+            f"the pool is too small: about {more} more gold items {where} would be needed, and {unlabelled} unlabelled"
+            " ones are left there; label those by hand instead"
+        )
+    else:
         return GoldNeed(
-            n_accepted_more=None, confidence_at_least=threshold, n_random_more=None, chance=0.0, why=why
-        )
-
-    if rate >= alpha:
-        return hopeless(
-            f"no amount of gold helps: {seen}, a likely error rate of {rate:.1%}, and {alpha:.1%} is asked for;"
-            " improve the strategy or its confidence, or tolerate a higher error rate"
-        )
-    more, chance = _plan(n_errors, n_accepted, rate, alpha, delta)
-    if more is None:
-        return hopeless(
-            f"no realistic amount of gold helps: {seen}, a likely error rate of {rate:.1%}, too close to the"
-            f" {alpha:.1%} asked for to be told apart; improve the strategy or tolerate a higher error rate"
-        )
-    if more > pool_accepted - n_accepted:
-        return hopeless(
-            f"the pool is too small: about {more} more gold items at confidence {threshold:.4g} or above would be needed,"
-            f" and it has {max(0, pool_accepted - n_accepted)} unlabelled ones there; label those by hand instead"
+            n_accepted_more=more,
+            confidence_at_least=threshold,
+            n_random_more=math.ceil(more * pool_n / pool_accepted),
+            chance=chance,
+            why=f"{seen}; if it is that, {more} {'new' if fresh else 'more'} gold items drawn uniformly there"
+            f" certify {'on their own ' if fresh else ''}with probability {100 * chance:.0f} %",
         )
     return GoldNeed(
-        n_accepted_more=more,
-        confidence_at_least=threshold,
-        n_random_more=math.ceil(more * pool_n / pool_accepted),
-        chance=chance,
-        why=f"{seen}, a likely error rate of {rate:.1%}; if it is that, {more} more gold items there certify with"
-        f" probability {chance:.0%}",
+        n_accepted_more=None, confidence_at_least=threshold, n_random_more=None, chance=0.0, why=why
     )
 
 
@@ -110,13 +114,16 @@ def _plan(
     """Items to add and the chance that they certify; (None, 0.0) if even the largest plan falls short of .8."""
     from scipy.special import bdtr
 
-    totals = _needed(alpha, delta, n_errors + _ERRORS_PLANNED)
-    more = totals[n_errors:] - n_accepted
-    allowed: FloatArray = np.arange(len(more), dtype=np.float64)
+    more = _needed(alpha, delta, n_errors + _ERRORS_PLANNED)[n_errors:] - n_accepted
+    spare_errors: FloatArray = np.arange(len(more), dtype=np.float64)
     useful = more > 0
-    more, allowed = more[useful], allowed[useful]
-    chance = bdtr(np.minimum(allowed, more), more, rate)
+    more, spare_errors = more[useful], spare_errors[useful]
+    chance = bdtr(np.minimum(spare_errors, more), more, rate)
     good = np.flatnonzero(chance >= CHANCE)
     if len(good) == 0:
         return None, 0.0
     return int(more[good[0]]), float(chance[good[0]])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"

@@ -20,14 +20,13 @@ def fewest_accepted(alpha: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-alpha) - 1e-9)
 
 
-def start_coverage(n_gold: int, *, alpha: float, delta: float) -> float | None:
-    """Smallest coverage at which n_gold random items almost surely accept enough to certify, None if none does.
+def start_coverage(n_gold: float, needed: int) -> float | None:
+    """Smallest coverage at which ``n_gold`` random items almost surely accept ``needed``; None if too few.
 
-    "Enough" is :func:`fewest_accepted`, n0; "almost surely" two standard deviations: the root q of
-    n q - 2 sqrt(n q (1 - q)) = n0, which is the upper Wilson limit of n0/n at z = 2. For large n it is
-    (1 + sqrt(1 + n0))^2 / n: 77/n at alpha = delta = .05. None for n < n0.
+    "Almost surely" is two standard deviations: the root q of n q - 2 sqrt(n q (1 - q)) = needed, which is the upper
+    Wilson limit of needed/n at z = 2. For large n it is (1 + sqrt(1 + needed))^2 / n: 77/n for the 59 of
+    :func:`fewest_accepted` at alpha = delta = .05.
     """
-    needed = fewest_accepted(alpha, delta)
     if n_gold < needed:
         return None
     z = _SPREAD
@@ -70,14 +69,23 @@ def threshold_grid(
     if pool_is_complete:
         start = _start_in_finite_pool(n_gold, len(pool), alpha, delta)
     else:
-        start = start_coverage(n_gold, alpha=alpha, delta=delta)
-    values = ascending[np.append(True, ascending[1:] != ascending[:-1])][::-1]
+        start = start_coverage(n_gold, fewest_accepted(alpha, delta))
+    return grid_from(ascending, start, levels)
+
+
+def grid_from(ascending: FloatArray, start: float | None, levels: int) -> FloatArray:
+    """The thresholds of :func:`threshold_grid` for sorted confidences and the coverage that gold allows."""
+    n = len(ascending)
+    if n == 0:
+        return np.zeros(0)
+    values: FloatArray = np.unique(ascending)[::-1]
     if len(values) <= levels:
-        coverage = (len(pool) - np.searchsorted(ascending, values, side="left")) / len(pool)
-        return values[coverage >= (start or 0.0) - 1e-12]
+        coverage = (n - np.searchsorted(ascending, values, side="left")) / n
+        reached: FloatArray = values[coverage >= (start or 0.0) - 1e-12]
+        return reached
     targets = np.linspace(max(START_COVERAGE, start or 0.0), 1.0, levels)
-    accepted: IntArray = np.ceil(targets * len(pool) - 1e-9).astype(np.int64)
-    thresholds: FloatArray = np.unique(ascending[len(pool) - np.clip(accepted, 1, len(pool))])[::-1]
+    accepted: IntArray = np.ceil(targets * n - 1e-9).astype(np.int64)
+    thresholds: FloatArray = np.unique(ascending[n - np.clip(accepted, 1, n)])[::-1]
     return thresholds
 
 

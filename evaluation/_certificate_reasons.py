@@ -13,8 +13,8 @@ _COARSE_LEVELS = 20
 _SMALLEST_COVERAGE = 0.05  # a threshold that accepts less is not worth collecting gold for
 
 
-def why_not(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: float, delta: float) -> str:
-    """The reason for an uncertified answer, from the strictest threshold, where the sequence stopped."""
+def why_nothing_to_test(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool) -> str | None:
+    """The reason when pool, region, gold or grid is empty."""
     if pool.n == 0:
         return "the pool is empty: there is nothing to accept"
     if len(pool.inside) == 0:
@@ -23,6 +23,14 @@ def why_not(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: 
         return "there is no gold to test on: label some items first"
     if not tested:
         return "no threshold was given to test"
+    return None
+
+
+def why_not(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: float, delta: float) -> str:
+    """The reason for an uncertified answer, from the strictest threshold, where the sequence stopped."""
+    nothing = why_nothing_to_test(tested, gold, pool)
+    if nothing is not None:
+        return nothing
     first = tested[0]
     where = f"at confidence {first.threshold:.4g} or above, the strictest threshold tested,"
     needed = fewest_accepted(alpha, delta)
@@ -30,12 +38,12 @@ def why_not(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: 
         wrong = f" ({first.n_errors} of them wrong)" if first.n_errors else ""
         return (
             f"too little gold: {where} {first.n_accepted} gold items lie{wrong}; even without a single error it takes"
-            f" {needed} to show with {_percent(1 - delta)} certainty that at most {alpha:.1%} are wrong"
+            f" {needed} to show with {share_text(1 - delta)} certainty that at most {share_text(alpha)} are wrong"
         )
     return (
         f"too many errors: {where} {first.n_errors} of {first.n_accepted} gold items are wrong"
-        f" ({first.n_errors / first.n_accepted:.1%}); the true error rate there may be up to {first.upper:.1%}"
-        f" (upper {_percent(1 - delta)} bound), and at most {alpha:.1%} is asked for"
+        f" ({100 * first.n_errors / first.n_accepted:.1f} %); the true error rate there may be up to {100 * (first.upper or 1.0):.1f} %"
+        f" (upper {share_text(1 - delta)} bound), and at most {share_text(alpha)} is asked for"
     )
 
 
@@ -74,5 +82,6 @@ def _strictest_with_ample_gold(pool: Pool) -> float:
     return float(ascending[len(ascending) - max(1, int(np.ceil(share * len(ascending) - 1e-9)))])
 
 
-def _percent(share: float) -> str:
+def share_text(share: float) -> str:
+    """A share as people read it: 5 %, 99.75 %."""
     return f"{100 * share:.4g} %"

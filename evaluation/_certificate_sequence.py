@@ -20,7 +20,7 @@ from labelproof.spec.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gold:
-    """Usable gold: confidences (n,), whether right (n,), and where the weights are if there are any."""
+    """Gold inside the region: confidences (n,), whether right (n,); ``kept`` marks it among all gold given."""
 
     confidence: FloatArray
     correct: BoolArray

@@ -7,8 +7,13 @@ is certified. The labels of the gold items must not have been used to build or c
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import numpy.typing as npt
 
+from evaluation._arrays import same_length
+from evaluation._certificate_design import check_design, region_for_sampling
 from evaluation._certificate_evidence import certificate_p_value, check_rates, p_values, upper_bounds
 from evaluation._certificate_gold import gold_needed
 from evaluation._certificate_grid import threshold_grid
@@ -27,6 +32,8 @@ from evaluation._certificate_types import (
     NaiveThreshold,
     TestedThreshold,
 )
+from evaluation._certificate_weighted import certify_weighted
+from labelproof.spec.errors import ConfigError
 
 __all__ = [
     "BestOf",
@@ -36,7 +43,12 @@ __all__ = [
     "TestedThreshold",
     "certificate_p_value",
     "certify",
+    "certify_best_of",
+    "certify_groups",
+    "certify_weighted",
+    "check_design",
     "gold_needed",
+    "region_for_sampling",
     "threshold_grid",
 ]
 
@@ -104,3 +116,76 @@ def certify(
         reason=reason,
         more_gold=need,
     )
+
+
+def certify_groups(
+    confidence: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    group: Sequence[str],
+    *,
+    pool_confidence: npt.ArrayLike,
+    pool_group: Sequence[str],
+    alphas: Mapping[str, float],
+    delta: float = 0.05,
+    pool_is_complete: bool = False,
+    region_low: float | None = None,
+) -> Mapping[str, Certification]:
+    """One certification per group (predicted class), jointly valid: no certified group exceeds its alpha.
+
+    ``group`` (n,) and ``pool_group`` (N,) name each item's group, which must not depend on the true label. ``alphas`` gives
+    each group that may be auto-accepted its error rate; each of those K groups is tested at delta/K, so that
+    with probability >= 1 - ``delta`` all certified thresholds hold at once (Bonferroni). Items of other groups are not
+    looked at: they are never auto-accepted. Every result's ``coverage`` is the share of its own group.
+    Order of the results: that of ``alphas``. Other parameters and errors as :func:`certify`.
+    """
+    if not alphas:
+        raise ConfigError("alphas: expected an error rate for at least one group, found none")
+    names, pool_names = np.asarray(group, dtype=object), np.asarray(pool_group, dtype=object)
+    c, y, pool = np.asarray(confidence), np.asarray(correct), np.asarray(pool_confidence)
+    same_length(confidence=c, correct=y, group=names)
+    same_length(pool_confidence=pool, pool_group=pool_names)
+    return {
+        name: certify(
+            c[names == name],
+            y[names == name],
+            pool_confidence=pool[pool_names == name],
+            alpha=alpha,
+            delta=delta / len(alphas),
+            pool_is_complete=pool_is_complete,
+            region_low=region_low,
+        )
+        for name, alpha in alphas.items()
+    }
+
+
+def certify_best_of(
+    confidences: Sequence[npt.ArrayLike],
+    corrects: Sequence[npt.ArrayLike],
+    *,
+    pool_confidences: Sequence[npt.ArrayLike],
+    alpha: float = 0.05,
+    delta: float = 0.05,
+    pool_is_complete: bool = False,
+) -> BestOf:
+    """Certifications of S candidate strategies on the same gold, and which of them accepts most.
+
+    One entry per strategy in each sequence. Each is tested at delta/S, so that picking the winner afterwards costs
+    nothing: its promise holds with probability >= 1 - ``delta``. Other parameters and errors as :func:`certify`.
+    """
+    number = same_length(confidences=confidences, corrects=corrects, pool_confidences=pool_confidences)
+    if number == 0:
+        raise ConfigError("confidences: expected at least one candidate strategy, found none")
+    found = tuple(
+        certify(
+            c,
+            y,
+            pool_confidence=pool,
+            alpha=alpha,
+            delta=delta / number,
+            pool_is_complete=pool_is_complete,
+        )
+        for c, y, pool in zip(confidences, corrects, pool_confidences, strict=True)
+    )
+    certified = [i for i, one in enumerate(found) if one.coverage is not None]
+    best = max(certified, key=lambda i: found[i].coverage or 0.0) if certified else None
+    return BestOf(certifications=found, best=best)
