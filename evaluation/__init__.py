@@ -15,6 +15,15 @@ from evaluation.agreement import (
 )
 from evaluation.agreement_report import AgreementReport, agreement_report, pairwise_agreement
 from evaluation.alt_test import AltTest, AltTestRow, alt_test
+from evaluation.audit_intervals import correct_rate, error_rate
+from evaluation.audits import (
+    AuditAllocation,
+    AuditPlan,
+    AuditStrata,
+    audit_allocation,
+    audit_probabilities,
+    audit_strata,
+)
 from evaluation.calibration import CalibratedLabels, FittedCalibrator, fit_calibrator
 from evaluation.calibration_report import CalibrationReport, Candidate, Quality
 from evaluation.calibrators import BatchCalibration, Temperature
@@ -45,6 +54,7 @@ from evaluation.curves import (
     threshold_table,
 )
 from evaluation.dawid_skene import DawidSkene, dawid_skene
+from evaluation.decision_quality import AuditedStratum, QualityEstimate, decision_quality
 from evaluation.intervals import (
     Estimate,
     bootstrap,
@@ -53,12 +63,15 @@ from evaluation.intervals import (
     undefined,
     wilson,
 )
+from evaluation.monitors import DriftMonitor, SlaMonitor, sla_e_values, sla_log_e_values
 from evaluation.multilabel_calibration import (
     CalibratedSets,
     FittedMultiLabelCalibrator,
     fit_multilabel_calibrator,
 )
+from evaluation.ppi import ppi_error_rate
 from evaluation.ranking import aurc, auroc
+from evaluation.rare_class import active_probabilities, class_precision, class_recall
 from evaluation.scorecard import ConfusionMatrix, Metric, ScoreCard
 from evaluation.scoring import ABSTAINED, FAILED, score
 from evaluation.slices import SliceRow, SliceTable, slice_table
@@ -79,6 +92,10 @@ __all__ = [
     "AgreementReport",
     "AltTest",
     "AltTestRow",
+    "AuditAllocation",
+    "AuditPlan",
+    "AuditStrata",
+    "AuditedStratum",
     "BatchCalibration",
     "BestOf",
     "CalibratedLabels",
@@ -90,6 +107,7 @@ __all__ = [
     "ConfusionMatrix",
     "CrossFitted",
     "DawidSkene",
+    "DriftMonitor",
     "Estimate",
     "FittedCalibrator",
     "FittedMultiLabelCalibrator",
@@ -100,9 +118,11 @@ __all__ = [
     "NaiveThreshold",
     "Platt",
     "Quality",
+    "QualityEstimate",
     "ReliabilityBin",
     "RiskCoverage",
     "ScoreCard",
+    "SlaMonitor",
     "SliceRow",
     "SliceTable",
     "Temperature",
@@ -110,10 +130,14 @@ __all__ = [
     "TextClassifier",
     "ThresholdRow",
     "VoteTable",
+    "active_probabilities",
     "agreement_report",
     "alt_test",
     "annotator_agreement",
     "assign_split",
+    "audit_allocation",
+    "audit_probabilities",
+    "audit_strata",
     "aurc",
     "auroc",
     "bootstrap",
@@ -126,10 +150,15 @@ __all__ = [
     "certify_groups",
     "certify_weighted",
     "check_design",
+    "class_precision",
+    "class_recall",
     "clopper_pearson",
     "cohen_kappa",
+    "correct_rate",
     "cross_fit_text_classifier",
     "dawid_skene",
+    "decision_quality",
+    "error_rate",
     "fit_calibrator",
     "fit_multilabel_calibrator",
     "fit_text_classifier",
@@ -139,12 +168,15 @@ __all__ = [
     "label_agreement",
     "pairwise_agreement",
     "percent_agreement",
+    "ppi_error_rate",
     "quantile_interval",
     "region_for_sampling",
     "reliability_curve",
     "risk_coverage_curve",
     "score",
     "score_cost",
+    "sla_e_values",
+    "sla_log_e_values",
     "slice_table",
     "threshold_grid",
     "threshold_table",
