@@ -49,7 +49,7 @@ class CalibratedLabels:
     """The answer per item: class probabilities (n, K), the top class and the confidence in it.
 
     ``confidence`` (n,) is the calibrated probability that ``labels`` is right; it may differ from
-    the largest entry of ``probs`` when Platt scaling is on.
+    the largest entry of ``probs`` when a top-label map (temperature, Platt) is on.
     """
 
     labels: tuple[str, ...]
@@ -239,6 +239,7 @@ def _without_gold(names: tuple[str, ...], batch: FloatArray, prior: FloatArray |
         ece=quality.ece,
         ece_floor=quality.ece_floor,
         brier=quality.brier,
+        aurc=quality.aurc,
     )
     return FittedCalibrator(
         method="batch", n=0, classes=names, model=model, platt=None, report=report, out_of_fold=None
@@ -294,4 +295,5 @@ def _report(
         ece=quality.ece,
         ece_floor=quality.ece_floor,
         brier=quality.brier,
+        aurc=quality.aurc,
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from evaluation._arrays import confidence_pair
 from evaluation.confidence import brier, calibration_error
 from evaluation.intervals import Estimate, undefined, wilson
-from evaluation.ranking import auroc
+from evaluation.ranking import aurc, auroc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class Quality:
     ece: Estimate
     ece_floor: float | None
     brier: Estimate
+    aurc: Estimate
 
 
 def quality_of(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, seed: int) -> Quality:
@@ -52,13 +53,14 @@ def quality_of(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, seed: int) 
         ece=error.estimate,
         ece_floor=error.floor,
         brier=brier(c, y, seed=seed),
+        aurc=aurc(c, y, seed=seed),
     )
 
 
 def unknown_quality(n: int, reason: str) -> Quality:
     """A quality nobody has measured, with the reason."""
     nothing = undefined("none", n, reason)
-    return Quality(accuracy=nothing, auroc=nothing, ece=nothing, ece_floor=None, brier=nothing)
+    return Quality(accuracy=nothing, auroc=nothing, ece=nothing, ece_floor=None, brier=nothing, aurc=nothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,8 @@ class CalibrationReport(Quality):
     """Which calibrator was chosen and why, and its out-of-fold quality on the calibration items.
 
     ``raw_accuracy`` is the model's own argmax on the same items. ``why`` is one or two sentences
-    for people; ``top_label`` says whether Platt (or its isotonic blend) maps the top probability.
+    for people; ``top_label`` says what maps the top probability: none, temperature, platt or
+    platt+isotonic.
     """
 
     method: str

@@ -6,16 +6,20 @@ was right. NaN raises ConfigError; what is undefined is None with a reason, neve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluation._arrays import FloatArray, IntArray, confidence_pair
-from evaluation.intervals import Estimate, bootstrap, undefined
+from evaluation._arrays import FloatArray, IntArray, check_level, confidence_pair
+from evaluation._ece_interval import binned_error, ece_limits, tied_bins
+from evaluation._jeffreys_bootstrap import jeffreys_bootstrap
+from evaluation.intervals import Estimate, undefined
 
+ECE_METHOD = "ece-limits"
 MAX_BINS = 15
 _ITEMS_PER_BIN = 20
+_CELLS_PER_CHUNK = 200_000
 
 
 def default_bins(n: int) -> int:
@@ -45,74 +49,67 @@ def calibration_error(
     *,
     seed: int,
     bins: int | None = None,
-    resamples: int = 500,
+    resamples: int = 2000,
     level: float = 0.95,
 ) -> CalibrationError:
-    """Expected calibration error over equal-mass bins, and its bias at this sample size.
+    """Expected calibration error over equal-mass bins, with limits, and its bias at this sample size.
 
     ECE = sum over bins of (n_b / n) |accuracy_b - mean confidence_b|: Naeini et al. (2015), with
-    equal-mass bins as Nixon et al. (2019) advise; biased upwards in small samples (Roelofs et al.
-    2022). Default bins: one per 20 items, 1 to 15. Percentile bootstrap interval.
+    equal-mass bins as Nixon et al. (2019) advise. Default bins: one per 20 items, 1 to 15; equal
+    confidences share a bin, so the order of items does not matter. The value is biased upwards
+    (Roelofs et al. 2022), which is why no bootstrap is used: its interval misses a calibrated score
+    always. The limits are :func:`evaluation._ece_interval.ece_limits`, conservative (lower from ``resamples`` draws of
+    noise), and speak of the error *between these bins*: what cancels inside a bin (Kumar, Liang & Ma 2019) stays unseen.
     """
+    check_level(level)
     c, y = confidence_pair(confidence, correct)
     n = len(c)
-    number = min(n, bins or default_bins(n))
     if n == 0:
         return CalibrationError(
-            estimate=undefined("bootstrap-percentile", 0, "no items"),
-            bins=number,
-            floor=None,
-            floor_p95=None,
-            note="no items",
+            estimate=undefined(ECE_METHOD, 0, "no items"), bins=0, floor=None, floor_p95=None, note="no items"
         )
-
-    def statistic(index: IntArray) -> FloatArray:
-        order = np.argsort(c[index], axis=1, kind="stable")
-        picked = np.take_along_axis(index, order, axis=1)
-        return _binned_gap(c[picked], y[picked].astype(np.float64), number)
-
-    ece = _including(bootstrap(statistic, n, seed=seed, resamples=resamples, confidence=level))
-    ordered = np.sort(c)
+    order = np.argsort(c, kind="stable")
+    c, y = c[order], y[order]
+    starts = tied_bins(c, bins or default_bins(n))
+    value = float(binned_error((y - c)[None, :], starts)[0])
     rng = np.random.default_rng([seed, 1])
-    rounds = max(50, min(500, 2_000_000 // n))
-    chance = np.concatenate(
-        [
-            _binned_gap(ordered[None, :], (rng.random((1, n)) < ordered).astype(np.float64), number)
-            for _ in range(rounds)
-        ]
-    )
+    low, high = ece_limits(c, y, starts, level=level, draws=resamples, rng=rng)
+    chance = _chance(c, starts, rng)
     floor, p95 = float(chance.mean()), float(np.quantile(chance, 0.95))
-    verdict = "more than" if (ece.value or 0.0) > p95 else "no more than"
+    verdict = "more than" if value > p95 else "no more than"
     return CalibrationError(
-        estimate=ece,
-        bins=number,
+        estimate=Estimate(value=value, low=low, high=high, n=n, method=ECE_METHOD),
+        bins=len(starts),
         floor=floor,
         floor_p95=p95,
-        note=f"{number} equal-mass bins of {n} items; a perfectly calibrated score would show"
+        note=f"{len(starts)} equal-mass bins of {n} items; a perfectly calibrated score would show"
         f" {floor:.3f} here (up to {p95:.3f}), so this is {verdict} chance; ECE is biased upwards",
     )
 
 
-def _including(estimate: Estimate) -> Estimate:
-    """The interval widened to include the value: resampling adds noise, which ECE counts as error, so that all
-    replicates may lie above the ECE of the sample itself.
-    """
-    value, low, high = estimate.value, estimate.low, estimate.high
-    if value is None or low is None or high is None:
-        return estimate
-    return replace(estimate, low=min(low, value), high=max(high, value))
+def _chance(c: FloatArray, starts: IntArray, rng: np.random.Generator) -> FloatArray:
+    """ECE in these bins (rounds,) if every confidence (n,) were exactly true."""
+    rounds = max(50, min(500, 2_000_000 // len(c)))
+    chunk = max(1, _CELLS_PER_CHUNK // len(c))
+    parts = [
+        binned_error((rng.random((min(chunk, rounds - done), len(c))) < c) - c, starts)
+        for done in range(0, rounds, chunk)
+    ]
+    return np.concatenate(parts)
 
 
 def brier(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, seed: int, resamples: int = 1000) -> Estimate:
-    """The mean squared distance of confidence from being right, 0 (best) to 1 (Brier 1950)."""
+    """The mean squared distance of confidence from being right, 0 (best) to 1.
+
+    Brier (1950), for the event "the label is right". Interval: Bayesian bootstrap with Jeffreys' pseudo-items
+    (:func:`evaluation._jeffreys_bootstrap.jeffreys_bootstrap`); for confidences of 0 and 1 only it is Jeffreys'
+    interval of the error share. None for no items.
+    """
     c, y = confidence_pair(confidence, correct)
-    loss = (c - y) ** 2
-    return bootstrap(lambda index: loss[index].mean(axis=1), len(c), seed=seed, resamples=resamples)
+    if_right, if_wrong = (1 - c) ** 2, c**2
 
+    def statistic(weight: FloatArray, wrong: FloatArray) -> FloatArray:
+        total = (weight - wrong) @ if_right + wrong @ if_wrong
+        return np.asarray(total / weight.sum(axis=1))
 
-def _binned_gap(c: FloatArray, y: FloatArray, bins: int) -> FloatArray:
-    """ECE of each row of (B, n) confidences sorted ascending."""
-    n = c.shape[1]
-    starts = np.array([len(part) for part in np.array_split(np.arange(n), bins)])
-    edges = np.concatenate([[0], np.cumsum(starts)[:-1]])
-    return np.asarray(np.abs(np.add.reduceat(y - c, edges, axis=1)).sum(axis=1) / n)
+    return jeffreys_bootstrap(statistic, 1.0 - y, seed=seed, resamples=resamples)

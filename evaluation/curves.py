@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation._arrays import FloatArray, as_probabilities, confidence_pair
+from evaluation._ece_interval import tied_bins
 from evaluation.confidence import default_bins
 from evaluation.intervals import Estimate, undefined, wilson
 
@@ -26,12 +27,16 @@ class ReliabilityBin:
 def reliability_curve(
     confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int | None = None
 ) -> tuple[ReliabilityBin, ...]:
-    """Equal-mass bins from low to high confidence with Wilson intervals; empty for no items."""
+    """Equal-mass bins from low to high confidence with Wilson intervals; empty for no items.
+
+    At most ``bins`` (default: one per 20 items, 1 to 15); equal confidences share a bin, so that no
+    two bars stand at the same place and the order of items does not matter.
+    """
     c, y = confidence_pair(confidence, correct)
-    number = min(bins or default_bins(len(c)), len(c))
-    if number == 0:
+    if len(c) == 0:
         return ()
     order = np.argsort(c, kind="stable")
+    starts = tied_bins(c[order], bins or default_bins(len(c)))
     return tuple(
         ReliabilityBin(
             low=float(c[part[0]]),
@@ -39,7 +44,7 @@ def reliability_curve(
             mean_confidence=float(c[part].mean()),
             accuracy=wilson(int(y[part].sum()), len(part)),
         )
-        for part in np.array_split(order, number)
+        for part in np.split(order, starts[1:])
     )
 
 

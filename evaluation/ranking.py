@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation._arrays import (
-    BoolArray,
     FloatArray,
     IntArray,
     as_bools,
@@ -18,16 +17,19 @@ from evaluation._arrays import (
     confidence_pair,
     same_length,
 )
-from evaluation.intervals import Estimate, bootstrap, undefined
+from evaluation._jeffreys_bootstrap import jeffreys_bootstrap
+from evaluation.intervals import Estimate, undefined
+
+DELONG_FROM = 100  # items in the smaller group from which the asymptotic variance is trusted alone
 
 
 def auroc(scores: npt.ArrayLike, positive: npt.ArrayLike, *, confidence: float = 0.95) -> Estimate:
     """The chance that a positive item outscores a negative one, ties counting half.
 
     Any finite scores (raw signals too). Interval: DeLong, DeLong & Clarke-Pearson (1988) variance
-    by placement values, taken on the logit scale (Qin & Hotilovac 2008) so that it stays in (0, 1);
-    where that variance is zero or a group has one item, Newcombe (2006) method 5. None when only
-    one group is present.
+    by placement values, taken on the logit scale (Qin & Hotilovac 2008) so that it stays in (0, 1).
+    With fewer than 100 items in a group that covers as little as .85 (5 wrong of 100), and Newcombe (2006)
+    method 5 takes its place wherever it is the wider. None when only one group is present.
     """
     check_level(confidence)
     s, y = as_floats(scores, "scores"), as_bools(positive, "positive")
@@ -42,33 +44,47 @@ def auroc(scores: npt.ArrayLike, positive: npt.ArrayLike, *, confidence: float =
     place0 = 1 - (ranks[~y] - _midranks(s[~y])) / m1
     value = float(place1.mean())
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    variance = 0.0
-    if m1 > 1 and m0 > 1:
-        variance = float(place1.var(ddof=1) / m1 + place0.var(ddof=1) / m0)
-    if variance <= 1e-15 or not 0 < value < 1:
-        low, high = _newcombe_auc(value, m1, m0, z)
-        return Estimate(value=value, low=low, high=high, n=n, method="newcombe-5")
+    delong = _delong_logit(value, place1, place0, z)
+    if delong is not None and min(m1, m0) >= DELONG_FROM:
+        return Estimate(value=value, low=delong[0], high=delong[1], n=n, method="delong-logit")
+    low, high = _newcombe_auc(value, m1, m0, z)
+    if delong is not None and high - low < delong[1] - delong[0]:
+        return Estimate(value=value, low=delong[0], high=delong[1], n=n, method="delong-logit")
+    return Estimate(value=value, low=low, high=high, n=n, method="newcombe-5")
+
+
+def _delong_logit(
+    value: float, place1: FloatArray, place0: FloatArray, z: float
+) -> tuple[float, float] | None:
+    """Limits from placement values of both groups; None where they show no variance."""
+    m1, m0 = len(place1), len(place0)
+    if m1 < 2 or m0 < 2 or not 0 < value < 1:
+        return None
+    variance = float(place1.var(ddof=1) / m1 + place0.var(ddof=1) / m0)
+    if variance <= 1e-15:
+        return None
     centre = math.log(value / (1 - value))
     half = z * math.sqrt(variance) / (value * (1 - value))
     low, high = (1 / (1 + math.exp(-min(700.0, max(-700.0, x)))) for x in (centre - half, centre + half))
-    return Estimate(value=value, low=low, high=high, n=n, method="delong-logit")
+    return low, high
 
 
 def aurc(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, seed: int, resamples: int = 500) -> Estimate:
     """The error rate averaged over all coverages, most confident first (0 is best).
 
     Geifman, Uziel & El-Yaniv (2019), eq. 4. Tied items enter in random order: the expectation over
-    orders is taken, not a lucky one.
+    orders is taken, not a lucky one. Interval: Bayesian bootstrap with Jeffreys' pseudo-items
+    (:func:`evaluation._jeffreys_bootstrap.jeffreys_bootstrap`). None for no items.
     """
     c, y = confidence_pair(confidence, correct)
-    wrong = 1.0 - y
+    order = np.argsort(-c, kind="stable")
+    ranked = c[order]
+    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1])[: len(c)])
 
-    def statistic(index: IntArray) -> FloatArray:
-        order = np.argsort(-c[index], axis=1, kind="stable")
-        picked = np.take_along_axis(index, order, axis=1)
-        return _mean_selective_risk(c[picked], wrong[picked])
+    def statistic(weight: FloatArray, wrong: FloatArray) -> FloatArray:
+        return _mean_selective_risk(weight, wrong, starts)
 
-    return bootstrap(statistic, len(c), seed=seed, resamples=resamples)
+    return jeffreys_bootstrap(statistic, (1.0 - y)[order], seed=seed, resamples=resamples)
 
 
 def _midranks(values: FloatArray) -> FloatArray:
@@ -99,18 +115,16 @@ def _newcombe_auc(value: float, m1: int, m0: int, z: float) -> tuple[float, floa
     return low, high
 
 
-def _mean_selective_risk(c: FloatArray, wrong: FloatArray) -> FloatArray:
-    """AURC of each row of (B, n) confidences sorted descending, in expectation over tied orders."""
-    n = c.shape[1]
-    position = np.arange(1, n + 1)
-    new: BoolArray = np.ones(c.shape, dtype=np.bool_)
-    new[:, 1:] = c[:, 1:] != c[:, :-1]
-    start = np.maximum.accumulate(np.where(new, position - 1, 0), axis=1)
-    closing: BoolArray = np.ones(c.shape, dtype=np.bool_)
-    closing[:, :-1] = new[:, 1:]
-    end = np.minimum.accumulate(np.where(closing, position, n)[:, ::-1], axis=1)[:, ::-1]
-    total = np.concatenate([np.zeros((len(c), 1)), np.cumsum(wrong, axis=1)], axis=1)
-    before = np.take_along_axis(total, start, axis=1)
-    inside = np.take_along_axis(total, end, axis=1) - before
-    errors = before + inside * (position - start) / (end - start)
-    return np.asarray((errors / position).mean(axis=1), dtype=np.float64)
+def _mean_selective_risk(weight: FloatArray, wrong: FloatArray, starts: IntArray) -> FloatArray:
+    """AURC of each row of (B, n) weights, most confident first, in expectation over tied orders.
+
+    ``wrong`` (B, n) is the wrong part of each weight; ``starts`` the first position of each run of tied
+    confidences, whose items share their errors evenly.
+    """
+    n = weight.shape[1]
+    if len(starts) < n:
+        share = np.add.reduceat(wrong, starts, axis=1) / np.add.reduceat(weight, starts, axis=1)
+        wrong = weight * np.repeat(share, np.diff(np.append(starts, n)), axis=1)
+    accepted = np.cumsum(weight, axis=1)
+    risk = np.cumsum(wrong, axis=1) / accepted
+    return np.asarray((weight * risk).sum(axis=1) / accepted[:, -1], dtype=np.float64)

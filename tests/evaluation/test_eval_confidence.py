@@ -40,7 +40,7 @@ def test_auroc_and_brier_agree_with_scikit_learn(levels: int) -> None:
 
 def test_delong_standard_error_is_the_published_estimator() -> None:
     """DeLong et al. (1988), eqs. 4-6, written out over all pairs."""
-    c, y = _pairs(60, 4, levels=8)
+    c, y = _pairs(800, 4, levels=8)
     psi = (c[y][:, None] > c[~y][None, :]) + 0.5 * (c[y][:, None] == c[~y][None, :])
     variance = psi.mean(1).var(ddof=1) / y.sum() + psi.mean(0).var(ddof=1) / (~y).sum()
     a = psi.mean()
