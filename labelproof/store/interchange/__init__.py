@@ -11,7 +11,15 @@ from labelproof.store.interchange.items import (
     read_items,
 )
 from labelproof.store.interchange.labels_out import FORMATS, format_of, write_labels
-from labelproof.store.interchange.votes import CountRow, VoteForm, VoteRow, Votes, read_votes
+from labelproof.store.interchange.votes import (
+    CountRow,
+    LabelFile,
+    VoteForm,
+    VoteRow,
+    Votes,
+    read_labels,
+    read_votes,
+)
 
 __all__ = [
     "FORMATS",
@@ -21,6 +29,7 @@ __all__ = [
     "GoldRow",
     "GoldSet",
     "ItemBatch",
+    "LabelFile",
     "ReadReport",
     "RowError",
     "VoteForm",
@@ -31,6 +40,7 @@ __all__ = [
     "iter_items",
     "read_gold",
     "read_items",
+    "read_labels",
     "read_votes",
     "write_labels",
 ]

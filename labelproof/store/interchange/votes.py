@@ -82,9 +82,71 @@ def read_votes(
     if first is None:
         errors = tuple(row_error(row, row.problem or "unreadable row") for row in head)
         return Votes(name=name, form=form, votes=(), counts=(), errors=errors, n_rows=len(head), n_replaced=0)
+    column = item_column or _item_column(list(first), name)
+    reader = _reader(column, annotator_column, label_column, annotators, labels, items)
+    found = _form(first, reader) if form == "auto" else form
+    if found == "long":
+        check_columns(list(first), (reader.item_column, annotator_column, label_column), name)
+    elif found == "wide":
+        check_columns(list(first), reader.voters(first), name)
+    return _read(chain(head, rows), reader, found, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFile:
+    """A model's labels: item -> label, None where it gave none. Of an item named twice the later row counts."""
+
+    name: str
+    labels: Mapping[str, str | None]
+    errors: tuple[RowError, ...]
+    n_rows: int
+
+
+def read_labels(
+    path: str,
+    *,
+    folder: Path = Path(),
+    item_column: str | None = None,
+    label_column: str = "label",
+    labels: LabelSchema | Sequence[str] | None = None,
+    items: Mapping[str, str] | None = None,
+) -> LabelFile:
+    """Return one label per item from a CSV, JSONL or Parquet file; the arguments are those of ``read_votes``."""
+    name = public_name(path)
+    reader: VoteReader | None = None
+    found: dict[str, str | None] = {}
+    errors: list[RowError] = []
+    n_rows = 0
+    for row in iter_rows(path=path, query=None, declared_format="auto", folder=folder, required=()):
+        n_rows += 1
+        if row.values is None:
+            errors.append(row_error(row, row.problem or "unreadable row"))
+            continue
+        if reader is None:
+            columns = list(row.values)
+            check_columns(columns, (label_column,), name)
+            reader = _reader(
+                item_column or _item_column(columns, name), "", label_column, None, labels, items
+            )
+        given = row.values.get(label_column)
+        try:
+            found[reader.item(row.values)] = None if given in (None, "") else reader.label(given)
+        except ValueError as error:
+            errors.append(row_error(row, str(error)))
+    return LabelFile(name=name, labels=found, errors=tuple(errors), n_rows=n_rows)
+
+
+def _reader(
+    item_column: str,
+    annotator_column: str,
+    label_column: str,
+    annotators: Sequence[str] | None,
+    labels: LabelSchema | Sequence[str] | None,
+    items: Mapping[str, str] | None,
+) -> VoteReader:
     schema = labels if isinstance(labels, LabelSchema) else None
-    reader = VoteReader(
-        item_column=item_column or _item_column(list(first), name),
+    return VoteReader(
+        item_column=item_column,
         annotator_column=annotator_column,
         label_column=label_column,
         annotators=annotators,
@@ -92,12 +154,6 @@ def read_votes(
         allowed=() if labels is None else schema.leaves if schema else tuple(cast(Sequence[str], labels)),
         items=items,
     )
-    found = _form(first, reader) if form == "auto" else form
-    if found == "long":
-        check_columns(list(first), (reader.item_column, annotator_column, label_column), name)
-    elif found == "wide":
-        check_columns(list(first), reader.voters(first), name)
-    return _read(chain(head, rows), reader, found, name)
 
 
 def _item_column(columns: Sequence[str], name: str) -> str:
@@ -164,4 +220,14 @@ def _read(rows: Iterable[RawRow], reader: VoteReader, form: VoteForm, name: str)
     )
 
 
-__all__ = ["ANSWERS", "Answer", "CountRow", "VoteForm", "VoteRow", "Votes", "read_votes"]
+__all__ = [
+    "ANSWERS",
+    "Answer",
+    "CountRow",
+    "LabelFile",
+    "VoteForm",
+    "VoteRow",
+    "Votes",
+    "read_labels",
+    "read_votes",
+]
