@@ -172,7 +172,7 @@ def join_thin_strata(codes: IntArray, sizes: FloatArray) -> tuple[IntArray, Floa
     if held < _LEAST_PER_STRATUM and current > 0:
         group[group == current] = current - 1
     joined = bool((counts[sizes > 0] < _LEAST_PER_STRATUM).any()) and sizes.size > 1
-    return group[codes], np.bincount(group, weights=sizes), joined
+    return group[codes], np.bincount(group, weights=sizes).astype(np.float64), joined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,7 +101,7 @@ def audit_allocation(
 def fill_to_total(wanted: FloatArray, total: float, least: FloatArray, most: FloatArray) -> FloatArray:
     """The multiple of ``wanted`` (all > 0), kept within [least, most], that sums to ``total``."""
     low, high = 0.0, float((most / wanted).max())
-    for _ in range(200):
+    for _ in range(100):
         middle = (low + high) / 2
         if np.clip(middle * wanted, least, most).sum() < total:
             low = middle

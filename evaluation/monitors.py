@@ -23,7 +23,7 @@ from evaluation.audit_intervals import check_inclusion
 from evaluation.intervals import Estimate, undefined
 from labelproof.spec.errors import ConfigError
 
-_WEIGHTED_BETS = tuple(float(g) for g in np.geomspace(0.01, 0.9, 12))
+_N_WEIGHTED_BETS = 12
 _DRIFT_ODDS = (1.5, 2.0, 3.0, 5.0)
 
 
@@ -75,7 +75,7 @@ class SlaMonitor:
     errors: int = 0
     log_e: float = 0.0
     alarm_at: int | None = None
-    log_wealth: tuple[float, ...] = (0.0,) * len(_WEIGHTED_BETS)
+    log_wealth: tuple[float, ...] = (0.0,) * _N_WEIGHTED_BETS
 
     def __post_init__(self) -> None:
         check_rate(self.limit, "limit")
@@ -104,7 +104,7 @@ class SlaMonitor:
             errors = self.errors + np.cumsum(y, dtype=np.float64)
             log_e = log_e_above(errors, self.n + np.arange(1, y.size + 1, dtype=np.float64), self.limit)
         else:
-            steps = log_bets(y, weight, self.limit, np.array(_WEIGHTED_BETS))
+            steps = log_bets(y, weight, self.limit, weighted_bets())
             path = np.array(wealth) + np.cumsum(steps, axis=0)
             log_e, wealth = log_mean_exp(path), tuple(float(w) for w in path[-1])
         return replace(
@@ -130,6 +130,11 @@ class SlaMonitor:
             return undefined(method, 0, "no audited items")
         low, high = _beta_mixture_ends(self.errors, self.n, 1.0, 1.0 / self.limit, level)
         return Estimate(value=self.errors / self.n, low=low, high=high, n=self.n, method=method)
+
+
+def weighted_bets() -> FloatArray:
+    """The bets (12,) of the weighted monitor: small ones for many audits, large ones for a gross excess."""
+    return np.geomspace(0.01, 0.9, _N_WEIGHTED_BETS)
 
 
 def _beta_mixture_ends(errors: int, n: int, a: float, b: float, level: float) -> tuple[float, float]:
