@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 
 from agents.models.protocol import ChatRequest, ChatResult
+from agents.review_tasks import VOTES_WANTED, ReviewTask, audit_task_id
 from agents.state import ItemState
 from labelproof.spec.errors import LabelproofError, StoreError
 from labelproof.spec.hashing import digest_text
@@ -108,6 +109,8 @@ class RunInfo:
     strategy_fp: str
     repeat_idx: int
     flow_run_id: str | None = None
+    purpose: Literal["label", "judge"] = "label"
+    """judge: answers are looked at (certificates, draws of gold) and nothing is decided."""
 
 
 @dataclass(slots=True)
@@ -129,7 +132,7 @@ class Recorder:
         self.store = store
         self.run = run
         self._journal = store.journal(run.run_id)
-        self._rows: dict[str, list[tuple[Any, ...]]] = {"steps": [], "calls": [], "decisions": []}
+        self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
         self._texts: dict[str, str] = {}
         self._known: dict[str, str] = {}
         self._at = datetime.now(UTC)
@@ -257,7 +260,12 @@ class Recorder:
         )
 
     def decision(self, state: ItemState) -> None:
-        """Buffer the decision of a routed item."""
+        """Buffer the decision of a routed item, and with it the review task of an audited one."""
+        if self.run.purpose != "label":
+            return
+        now = datetime.now(UTC)
+        if state.audited:
+            self._rows["review_tasks"].append(self._audit(state, now))
         self._rows["decisions"].append(
             (
                 self.run.run_id,
@@ -272,9 +280,30 @@ class Recorder:
                 state.inclusion_prob,
                 state.audited,
                 state.calibrator_id,
-                datetime.now(UTC),
+                now,
                 self.run.flow_run_id,
                 TASK_RUN.get(),
+            )
+        )
+
+    def _audit(self, state: ItemState, now: datetime) -> tuple[Any, ...]:
+        return astuple(
+            ReviewTask(
+                task_id=audit_task_id(self.run.project, state.item.id),
+                project=self.run.project,
+                kind="audit",
+                item_id=state.item.id,
+                run_id=self.run.run_id,
+                strategy_fp=self.run.strategy_fp,
+                label=state.label,
+                confidence=state.confidence,
+                blind=True,
+                votes_wanted=VOTES_WANTED["audit"],
+                reason="drawn at random from what the machine decided",
+                design="audit",
+                inclusion_prob=state.inclusion_prob,
+                sample_id=None,
+                ts=now,
             )
         )
 
@@ -287,15 +316,25 @@ class Recorder:
             self._rows = {name: [] for name in rows}
             self._texts = {}
             token = self._journal.rotate()
+            writing = asyncio.ensure_future(asyncio.to_thread(self._write, rows, texts))
+            stopped: asyncio.CancelledError | None = None
             try:
-                await asyncio.to_thread(self._write, rows, texts)
-            except BaseException as error:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError as error:
+                stopped = error  # the thread goes on: its rows must not be buffered a second time
+                await asyncio.wait([writing])
+            except Exception:  # noqa: BLE001 - looked at below
+                stopped = None
+            failure = writing.exception()
+            if failure is not None:
                 # Nothing is lost: the rows go back to the front of the buffer, the calls are in the journal.
                 self._rows = {name: [*rows[name], *self._rows[name]] for name in rows}
                 self._texts = {**texts, **self._texts}
-                self.failure = error
-                raise
+                self.failure = failure
+                raise failure
             self._journal.discard(token)
+            if stopped is not None:
+                raise stopped
 
     def _write(self, rows: Mapping[str, Sequence[tuple[Any, ...]]], texts: Mapping[str, str]) -> None:
         tables: dict[str, dict[str, Sequence[Any]]] = {}
@@ -321,7 +360,12 @@ class Recorder:
             ) from self.failure
 
 
-_COLUMNS = {"steps": _STEP_COLUMNS, "calls": _CALL_COLUMNS, "decisions": _DECISION_COLUMNS}
+_COLUMNS = {
+    "steps": _STEP_COLUMNS,
+    "calls": _CALL_COLUMNS,
+    "decisions": _DECISION_COLUMNS,
+    "review_tasks": list(ReviewTask.__slots__),
+}
 _NO_CALLS = CallStats()
 
 

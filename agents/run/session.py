@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from agents.certificates import StoredCertificate, find_valid, pool_of
 from agents.examples import ExampleBank
 from agents.models import Budget, ChatModel, Governors, open_model
 from agents.run.engine import Counts, Engine, in_batches
@@ -29,7 +30,7 @@ from agents.run.lock import RunLock
 from agents.run.recorder import Recorder, RunInfo
 from agents.run.workload import Workload, load_workload
 from agents.secrets import RunSecrets
-from agents.state import Example
+from agents.state import Example, ItemState
 from agents.steps import Resources
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.strategy import Strategy
@@ -67,12 +68,18 @@ class LabelSession:
         *,
         flow_run_id: str | None = None,
         on_item: Callable[[], None] | None = None,
+        judged: Callable[[Sequence[ItemState]], None] | None = None,
     ) -> None:
+        """``judged`` makes it a run that only looks at answers: it is given the final states of every batch, and
+        no decision is stored.
+        """
         self.request = request
         self.work = work
         self.store = store
         self.batches = list(in_batches(work.items, request.batch_size))
-        self.params = {"limit": request.limit, "repeat": request.repeat}
+        self.params: dict[str, Any] = {"limit": request.limit, "repeat": request.repeat}
+        if judged is not None:
+            self.params["purpose"] = "judge"
         previous = unfinished_run(store, work, self.params)
         self.resumed = previous is not None
         run_id = previous or _new_run_id()
@@ -90,8 +97,12 @@ class LabelSession:
             strategy_fp=work.resolved.fingerprint,
             repeat_idx=request.repeat,
             flow_run_id=flow_run_id,
+            purpose="label" if judged is None else "judge",
         )
         self.fitted: list[Any] = []
+        self.certificate: StoredCertificate | None = None
+        self.no_certificate: str | None = None
+        self._judged = judged
         self._on_item = on_item
         self._models: dict[str, ChatModel] = {}
         self._encoders: dict[str, Any] = {}
@@ -196,11 +207,31 @@ class LabelSession:
                     "ts": [now] * len(rows),
                 },
             )
+        if self.work.resolved.routing.mode == "certified" and self.run.purpose == "label":
+            await asyncio.to_thread(self._find_certificate)
         return self.fitted
+
+    def _find_certificate(self) -> None:
+        """Give routing the certificate it may rely on, or the reason why there is none."""
+        self.certificate, self.no_certificate = find_valid(
+            self.store,
+            self.run.project,
+            self.run.strategy,
+            self.work.resolved.snapshot,
+            [fit.calibrator_id for fit in self.fitted],
+            datetime.now(UTC),
+        )
+        resources = self.engine.resources
+        resources.no_certificate = self.no_certificate
+        if self.certificate is not None:
+            covered = pool_of(self.store, self.certificate) if self.certificate.finite_pool else None
+            resources.certificate = self.certificate.for_routing(covered)
 
     async def label_batch(self, index: int) -> Mapping[str, int]:
         """Label one batch; returns how many items got each decision."""
         states = await self.engine.run(self.batches[index])
+        if self._judged is not None:
+            self._judged(states)
         tally = {"auto_accept": 0, "review": 0, "failed": 0}
         for state in states:
             tally[state.decision or "failed"] += 1
@@ -257,6 +288,8 @@ class LabelSession:
             **run_totals(self.store, self.run.run_id, seconds_now=monotonic() - self._started),
             "routing_mode": self.work.resolved.routing.mode,
             "calibrators": [fit.headline() for fit in self.fitted],
+            "certificate": None if self.certificate is None else self.certificate.headline(),
+            "no_certificate": self.no_certificate,
         }
 
     def _examples(self) -> list[Example]:

@@ -61,7 +61,9 @@ class Resources:
     calibrators: dict[str, Any] = field(default_factory=dict)
     """Step name → fitted calibrator (``agents.calibrators.Fitted``)."""
     certificate: Any = None
-    """A valid certificate of this strategy, or None."""
+    """A valid certificate of this strategy (``agents.routing.Certificate``), or None."""
+    no_certificate: str | None = None
+    """Why there is none."""
     guideline: str = ""
     training: Sequence[Example] = ()
     """The ``examples`` split, with which text classifiers are trained too."""

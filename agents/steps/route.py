@@ -45,6 +45,7 @@ class Route(BatchStep):
         verdict = decide(
             self.policy,
             Evidence(
+                item_id=state.item.id,
                 label=state.label,
                 members=self.resources.schema.members(state.label) if state.label else frozenset(),
                 confidence=state.confidence,
@@ -54,6 +55,7 @@ class Route(BatchStep):
             ),
             certificate=self.resources.certificate,
             audit_draw=self.resources.secrets.audit_draw(state.item.id),
+            no_certificate=self.resources.no_certificate or "no certificate was looked for",
         )
         return {
             "decision": verdict.decision,

@@ -47,6 +47,10 @@ class SourceSpec(Spec):
         return self
 
 
+Design = Literal["simple_random", "stratified", "active", "region"]
+"""How a gold item was drawn; `region`: uniformly among the items above a confidence (`labelproof gold sample`)."""
+
+
 class SplitFractions(Spec):
     """How gold without a split column is divided, by a hash of each item's content."""
 
@@ -76,13 +80,19 @@ class GoldSpec(Spec):
     fractions: SplitFractions = SplitFractions()
     seed: int = 0
     design: Literal["simple_random", "stratified", "active"] = "simple_random"
-    """How items were drawn from the pool; weighted designs need `inclusion_prob_column`."""
+    """How items were drawn from the pool: each with the same chance; with one chance per stratum; each with its
+    own. The last two are weighted and need `inclusion_prob_column`."""
     inclusion_prob_column: str | None = None
+    """Column with the probability, above 0 and at most 1, with which the design drew the item."""
+    design_column: str | None = None
+    """Column with each item's own design; empty cells mean `design`. `labelproof gold build` writes it."""
+    sample_column: str | None = None
+    """Column with the id of the draw an item comes from (design `region`)."""
 
     @model_validator(mode="after")
     def _weighted(self) -> GoldSpec:
-        if self.design == "active" and self.inclusion_prob_column is None:
-            raise ValueError("an active design needs inclusion_prob_column")
+        if self.design != "simple_random" and self.inclusion_prob_column is None:
+            raise ValueError(f"design {self.design} needs inclusion_prob_column: its items do not count alike")
         return self
 
 

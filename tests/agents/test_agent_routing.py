@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ certificates = st.none() | st.builds(
 )
 evidences = st.builds(
     Evidence,
+    item_id=st.just("i1"),
     label=st.none() | st.sampled_from(LABELS),
     members=st.frozensets(st.sampled_from(LABELS), max_size=2),
     confidence=st.none() | probability,
@@ -49,6 +52,7 @@ def policy(**more: Any) -> RoutingPolicy:
 
 def evidence(label: str | None = "safe", confidence: float | None = 0.9, **more: Any) -> Evidence:
     base: dict[str, Any] = {
+        "item_id": "i1",
         "members": frozenset([label] if label else []),
         "failure": None,
         "manipulation": (),
@@ -93,14 +97,7 @@ def test_more_confidence_never_turns_acceptance_into_review(
         order[
             route(
                 rules,
-                Evidence(
-                    label=found.label,
-                    members=found.members,
-                    confidence=confidence,
-                    failure=found.failure,
-                    manipulation=found.manipulation,
-                    rests_on_gold=found.rests_on_gold,
-                ),
+                replace(found, confidence=confidence),
                 certificate,
             ).decision
         ]
@@ -188,14 +185,14 @@ def test_without_a_certificate_everything_goes_to_people_and_the_reason_says_wha
         ("none", set(), 0.7, "auto_accept"),
         ("abuse/x", {"abuse/x"}, 0.98, "review"),
         ("abuse/x", {"abuse/x"}, 0.99, "auto_accept"),
-        ("abuse/y", {"abuse/y"}, 0.8, "auto_accept"),
+        ("abuse/x+hate", {"abuse/x", "hate"}, 0.95, "auto_accept"),
     ],
 )
 def test_a_certificates_thresholds_hold_class_by_class(
     label: str, members: set[str], confidence: float, decision: str
 ) -> None:
     certificate = Certificate(
-        certificate_id="c1", threshold_prob=0.7, per_class={"hate": 0.95, "abuse": 0.99, "abuse/y": 0.8}
+        certificate_id="c1", threshold_prob=0.7, per_class={"hate": 0.95, "abuse": 0.99}
     )
     verdict = route(
         policy(mode="certified"), evidence(label, confidence, members=frozenset(members)), certificate
@@ -208,9 +205,43 @@ def test_a_certificate_that_covers_some_labels_accepts_no_others() -> None:
     certificate = Certificate(certificate_id="c1", threshold_prob=None, per_class={"hate": 0.5})
     rules = policy(mode="certified")
     assert route(rules, evidence("hate"), certificate).decision == "auto_accept"
-    for members in ({"safe"}, {"hate", "safe"}, set()):
+    for members in ({"safe"}, {"safe", "spam"}, set()):
         found = evidence("x", members=frozenset(members))
         assert "does not cover" in route(rules, found, certificate).reason
+
+
+def test_a_class_whose_own_certificate_failed_is_reviewed_whatever_the_others_have() -> None:
+    certificate = Certificate(certificate_id="c1", threshold_prob=0.5, per_class={"hate": None})
+    found = evidence("hate", 0.999)
+    assert "does not cover" in route(policy(mode="certified"), found, certificate).reason
+
+
+def test_a_certificate_of_a_finite_pool_speaks_of_no_other_item() -> None:
+    certificate = Certificate(certificate_id="c1", threshold_prob=0.5, covered=frozenset(["i1"]))
+    rules = policy(mode="certified")
+    assert route(rules, evidence("safe"), certificate).decision == "auto_accept"
+    assert "another pool" in route(rules, evidence("safe", item_id="i2"), certificate).reason
+
+
+def test_an_audit_plan_decides_who_is_audited_and_is_what_is_stored() -> None:
+    class Plan:
+        def inclusion_prob(self, confidence: Sequence[float]) -> list[float]:
+            return [0.5 if c < 0.95 else 0.1 for c in confidence]
+
+    certificate = Certificate(certificate_id="c1", threshold_prob=0.5, audit_plan=Plan())
+    rules = policy(mode="certified", audit_rate_prob=0.05)
+    for confidence, prob in ((0.9, 0.5), (0.99, 0.1)):
+        found = evidence("safe", confidence)
+        for draw in (prob - 0.01, prob):
+            verdict = route(rules, found, certificate, draw)
+            assert (verdict.inclusion_prob, verdict.audited) == (prob, draw < prob)
+
+
+def test_without_a_certificate_the_reason_says_why() -> None:
+    verdict = decide(
+        policy(mode="certified"), evidence(), certificate=None, audit_draw=0.5, no_certificate="it expired"
+    )
+    assert (verdict.decision, verdict.reason) == ("review", "it expired")
 
 
 def test_audit_draws_are_uniform_and_know_nothing_of_content_or_confidence() -> None:

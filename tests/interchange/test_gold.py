@@ -154,3 +154,26 @@ def test_fingerprint_is_of_what_the_gold_says_not_of_its_order(
     changed = data.draw(st.integers(0, len(rows) - 1))
     rows[changed] = {**rows[changed], "label": "harassment"}
     assert read(folder, rows).fingerprint != first
+
+
+def test_each_item_may_carry_its_own_design(tmp_path: Path) -> None:
+    rows = [
+        {"id": "i0", "label": "ok", "how": "", "p": "", "draw": ""},
+        {"id": "i1", "label": "ok", "how": "region", "p": 0.25, "draw": "S1"},
+        {"id": "i2", "label": "ok", "how": "guessed", "p": 0.5, "draw": ""},
+    ]
+    found = read(tmp_path, rows, inclusion_prob_column="p", design_column="how", sample_column="draw")
+    assert [(r.design, r.inclusion_prob, r.sample_id) for r in found.rows] == [
+        ("simple_random", None, None),
+        ("region", 0.25, "S1"),
+    ]
+    assert (
+        "must be one of simple_random, stratified, active, region; found 'guessed'" in found.errors[0].reason
+    )
+
+
+def test_a_weighted_item_without_its_probability_is_refused(tmp_path: Path) -> None:
+    rows = [{"id": "i0", "label": "ok", "how": "active"}]
+    found = read(tmp_path, rows, design_column="how")
+    assert found.rows == ()
+    assert "design active needs the item's inclusion probability" in found.errors[0].reason

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from labelproof.spec.hashing import PREFIX, digest
 from labelproof.spec.items import Item
 from labelproof.spec.labels import LabelSchema
-from labelproof.spec.project import SPLITS, GoldSpec
+from labelproof.spec.project import SPLITS, Design, GoldSpec
 from labelproof.store.interchange.items import RowError, row_error, text_problem
 from labelproof.store.interchange.rows import RawRow, iter_rows
 from labelproof.store.interchange.sources import public_name
@@ -31,6 +31,7 @@ class GoldRow:
     split: str
     design: str
     inclusion_prob: float | None
+    sample_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,10 @@ class GoldSet:
     def fingerprint(self) -> str:
         """Return the hash of what the gold says: item ids, labels, splits, inclusion probabilities."""
         return digest(sorted([r.item_id, r.label, r.split, r.inclusion_prob] for r in self.rows))
+
+    def split_fingerprint(self, name: str) -> str:
+        """Return the hash of one split: its item ids and labels."""
+        return digest(sorted([row.item_id, row.label] for row in self.split(name)))
 
     def split(self, name: str) -> tuple[GoldRow, ...]:
         """Return the rows of one split, in file order."""
@@ -71,7 +76,8 @@ def read_gold(
     is right is not ours to guess, and an item in two splits would leak from one to the other.
     """
     required = [gold.text_column or gold.id_column, gold.label_column]
-    required += [c for c in (gold.split_column, gold.inclusion_prob_column) if c is not None]
+    optional = (gold.split_column, gold.inclusion_prob_column, gold.design_column, gold.sample_column)
+    required += [column for column in optional if column is not None]
     known = frozenset(items.values())
     readings: dict[str, list[tuple[RawRow, GoldRow, Item | None]]] = {}
     errors: list[RowError] = []
@@ -141,21 +147,38 @@ def _reading(
         split = str(values.get(gold.split_column))
         if split not in SPLITS:
             return f"split in {gold.split_column!r} must be one of {', '.join(SPLITS)}; found {split!r}"
-    prob = None
-    if gold.inclusion_prob_column is not None:
-        prob = _probability(values.get(gold.inclusion_prob_column))
-        if prob is None:
-            found = values.get(gold.inclusion_prob_column)
-            return f"{gold.inclusion_prob_column!r} must be a probability above 0, at most 1; found {found!r}"
+    drawn = _drawn(values, gold)
+    if isinstance(drawn, str):
+        return drawn
+    design, prob, sample_id = drawn
     reading = GoldRow(
         item_id=item_id,
         external_id=external_id,
         label=label,
         split=split,
-        design=gold.design,
+        design=design,
         inclusion_prob=prob,
+        sample_id=sample_id,
     )
     return reading, item
+
+
+def _drawn(values: Mapping[str, Any], gold: GoldSpec) -> tuple[str, float | None, str | None] | str:
+    """Return how the item was drawn (design, inclusion probability, draw), or what is wrong with it."""
+    own = values.get(gold.design_column) if gold.design_column else None
+    design = str(own) if own not in (None, "") else gold.design
+    if design not in get_args(Design):
+        return f"{gold.design_column!r} must be one of {', '.join(get_args(Design))}; found {design!r}"
+    prob = None
+    if gold.inclusion_prob_column is not None:
+        given = values.get(gold.inclusion_prob_column)
+        prob = _probability(given)
+        if prob is None and (design != "simple_random" or given not in (None, "")):
+            return f"{gold.inclusion_prob_column!r} must be a probability above 0, at most 1; found {given!r}"
+    if prob is None and design != "simple_random":
+        return f"design {design} needs the item's inclusion probability"
+    sample = values.get(gold.sample_column) if gold.sample_column else None
+    return design, prob, str(sample) if sample not in (None, "") else None
 
 
 def _identity(
