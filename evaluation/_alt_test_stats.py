@@ -19,11 +19,15 @@ _GRID = 33
 def difference_p_value(d: IntArray, epsilon: float, *, exact: bool) -> tuple[float, PTest]:
     """The p-value of H0: E[d] >= epsilon against E[d] < epsilon, d (n,) in {-1, 0, 1}, n >= 2; and its test.
 
-    Default: one-sample t-test, Wilcoxon signed-rank below 30 items. When all d are equal the t statistic does
-    not exist, so the exact test answers. ``exact``: see :func:`exact_p_value`.
+    Default: one-sample t-test, Wilcoxon signed-rank below 30 items. When all d are equal t does not exist (its
+    limit says p = 0); then p is the largest probability under H0 that all are equal and as low: (1 - epsilon)^n
+    for 0, ((1 - epsilon) / 2)^n for -1. ``exact``: see :func:`exact_p_value`.
     """
-    if exact or (d == d[0]).all():
+    if exact:
         return exact_p_value(d, epsilon), "exact"
+    if (d == d[0]).all():
+        share = {-1: (1 - epsilon) / 2, 0: 1 - epsilon, 1: 1.0}[int(d[0])]
+        return share ** len(d), "exact"
     if len(d) < T_TEST_FROM:
         from scipy.stats import wilcoxon
 
