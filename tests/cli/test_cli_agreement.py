@@ -214,3 +214,21 @@ def test_stored_reviews_and_decisions(call: Call) -> None:
     code, out = call("agreement", "mine", "--kind", "gold", "--json")
     assert code == 2
     assert "nobody has voted on gold tasks" in orjson.loads(out)["error"]
+
+
+def test_a_file_is_joined_to_a_project(work: Path, run: Run, call: Call) -> None:
+    assert run("init", "mine")[0] == 0
+    from agents.run.workload import load_workload
+
+    loaded = load_workload("mine", None)
+    known = [item.external_id for item in loaded.items[:2]]
+    label = loaded.folder.spec.labels.leaves[0]
+    rows = [f"{item},{name},{label.upper()}" for item in known for name in ("ann", "bob")]
+    rows += ["nowhere,ann," + label, f"{known[0]},cyd,no such label"]
+    (work / "votes.csv").write_text("item,annotator,label\n" + "\n".join(rows) + "\n")
+    code, out = call("agreement", "mine", "--votes", "votes.csv", "--json")
+    assert code == 0, out
+    found = orjson.loads(out)
+    assert (found["n_items"], found["n_votes"], found["n_errors"]) == (2, 4, 2)
+    assert "not among the project's items" in found["errors"][0]
+    assert "is not in the schema" in found["errors"][1]
