@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from labelproof.spec.hashing import digest_text
+from labelproof.spec.items import Item
 from labelproof.store import TraceStore
 
 if TYPE_CHECKING:
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 Tables = dict[str, dict[str, Sequence[Any]]]
 
 
-def item_rows(store: TraceStore, project: str, work: Workload, now: datetime) -> Tables:
-    """Return rows for items the store does not know yet in this project, with their texts."""
+def item_rows(
+    store: TraceStore, project: str, work: Workload, now: datetime, *, only: Sequence[Item] | None = None
+) -> Tables:
+    """Return rows for items the store does not know yet in this project, with their texts.
+
+    ``only``: these items instead of everything the workload rests on.
+    """
     known = {
         (row["item_id"], row["external_id"])
         for row in store.query(
@@ -29,6 +35,8 @@ def item_rows(store: TraceStore, project: str, work: Workload, now: datetime) ->
     ids: dict[str, list[Any]] = {name: [] for name in _ITEM_COLUMNS}
     texts: dict[str, str] = {}
     everything = [*work.items, *(work.gold.items if work.gold else ()), *work.gold_only_items]
+    if only is not None:
+        everything = list(only)
     by_id = {item.id: item for item in everything}
     named = [(item.id, item.external_id) for item in everything]
     named += [(dup.item_id, dup.external_id) for dup in work.read.duplicates]

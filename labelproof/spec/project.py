@@ -89,6 +89,10 @@ class GoldSpec(Spec):
     sample_column: str | None = None
     """Column with the id of the draw an item comes from (design `region`)."""
 
+    weight_max: float | None = Field(default=None, ge=1)
+    """Weighted designs: the largest weight n / (N x inclusion probability) any item of the pool can have; 1/s for a
+    design that mixes in a uniform share s. Certificates need it: the largest weight among the gold is no bound."""
+
     @model_validator(mode="after")
     def _weighted(self) -> GoldSpec:
         if self.design != "simple_random" and self.inclusion_prob_column is None:
