@@ -314,7 +314,7 @@ def test_multi_labels_come_as_lists_or_joined_and_an_empty_cell_is_no_answer(
 ) -> None:
     folder = project(tmp_path / "many", kind="multi")
     tasks = add_tasks(store, add_items(store, ["a", "b", "c", "d"]))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"task_id": tasks[0], "label": ["spam", "hate"]},
         {"task_id": tasks[1], "label": "spam+hate"},
         {"task_id": tasks[2], "label": "none"},
