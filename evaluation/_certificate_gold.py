@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from evaluation._arrays import FloatArray, IntArray
-from evaluation._certificate_evidence import check_rates
+from evaluation._certificate_evidence import check_rates, fewest_bad_errors
 from evaluation._certificate_types import GoldNeed
 from labelproof.spec.errors import ConfigError
 
@@ -42,6 +42,26 @@ def _needed(alpha: float, delta: float, max_errors: int) -> IntArray:
     return high
 
 
+@lru_cache(maxsize=256)
+def gold_needed_in_finite_pool(alpha: float, delta: float, pool_accepted: int) -> IntArray:
+    """As :func:`gold_needed` for draws without replacement from ``pool_accepted`` items, for every useful error count.
+
+    The last entry counts one error less than exceeds alpha and may need the whole pool. Smallest n by bisection
+    on the exact hypergeometric p-value, which falls in n.
+    """
+    from scipy.stats import hypergeom
+
+    bad = int(fewest_bad_errors(alpha, pool_accepted))
+    k = np.arange(min(bad, _ERRORS_PLANNED), dtype=np.int64)
+    low, high = k + 1, np.full_like(k, pool_accepted)
+    while (low < high).any():
+        middle = (low + high) // 2
+        certifies = hypergeom.cdf(k, pool_accepted, bad, middle) <= delta
+        high = np.where(certifies, middle, high)
+        low = np.where(certifies, low, middle + 1)
+    return high
+
+
 def likely_error_rate(n_errors: float, n_accepted: float, alpha: float) -> float:
     """The error rate to plan with: half an error in 1/alpha items is added to what was seen.
 
@@ -61,12 +81,14 @@ def more_gold(
     pool_accepted: int,
     pool_n: int,
     rate: float | None = None,
+    finite: bool = False,
 ) -> GoldNeed:
     """The smallest addition of accepted gold that certifies ``threshold`` with chance >= .8 at the likely error rate.
 
     ``pool_accepted`` of the pool's ``pool_n`` items lie at or above the threshold; more gold than those is never
     asked for. The chance is exact: P(Bin(more, rate) <= errors allowed - errors so far). ``rate``: an error rate
-    known otherwise (from weighted gold); the new gold is then judged on its own and the old left out.
+    known otherwise (from weighted gold); the new gold is then judged on its own and the old left out. ``finite``: by
+    the exact finite-pool test, which needs less.
     """
     fresh = rate is not None
     likely = likely_error_rate(n_errors, n_accepted, alpha) if rate is None else rate
@@ -77,7 +99,12 @@ def more_gold(
         else f"there is no gold {where} yet, and its error rate is taken to be {_percent(likely)}"
     )
     used = (0, 0) if fresh else (n_errors, n_accepted)
-    more, chance = _plan(*used, likely, alpha, delta) if likely < alpha else (None, 0.0)
+    needed = (
+        gold_needed_in_finite_pool(alpha, delta, pool_accepted)
+        if finite
+        else _needed(alpha, delta, _ERRORS_PLANNED * (1 + math.ceil(used[0] / _ERRORS_PLANNED)))
+    )
+    more, chance = _plan(needed[used[0] :] - used[1], likely) if likely < alpha else (None, 0.0)
     unlabelled = max(0, pool_accepted - n_accepted)
     if likely >= alpha:
         why = (
@@ -108,21 +135,22 @@ def more_gold(
     )
 
 
-def _plan(
-    n_errors: int, n_accepted: int, rate: float, alpha: float, delta: float
-) -> tuple[int | None, float]:
-    """Items to add and the chance that they certify; (None, 0.0) if even the largest plan falls short of .8."""
+def _plan(more: IntArray, rate: float) -> tuple[int | None, float]:
+    """Fewest items to add and the chance that they certify, where ``more[j]`` items may hold j errors.
+
+    (None, 0.0) if even the largest plan has a chance below .8.
+    """
     from scipy.special import bdtr
 
-    more = _needed(alpha, delta, n_errors + _ERRORS_PLANNED)[n_errors:] - n_accepted
     spare_errors: FloatArray = np.arange(len(more), dtype=np.float64)
     useful = more > 0
     more, spare_errors = more[useful], spare_errors[useful]
-    chance = bdtr(np.minimum(spare_errors, more), more, rate)
-    good = np.flatnonzero(chance >= CHANCE)
-    if len(good) == 0:
-        return None, 0.0
-    return int(more[good[0]]), float(chance[good[0]])
+    for part in (slice(0, 30), slice(30, 200), slice(200, None)):  # small plans are the usual answer
+        chance = bdtr(np.minimum(spare_errors[part], more[part]), more[part], rate)
+        good = np.flatnonzero(chance >= CHANCE)
+        if len(good):
+            return int(more[part][good[0]]), float(chance[good[0]])
+    return None, 0.0
 
 
 def _percent(share: float) -> str:

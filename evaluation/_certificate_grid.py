@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,7 @@ def grid_from(ascending: FloatArray, start: float | None, levels: int) -> FloatA
     return thresholds
 
 
+@lru_cache(maxsize=256)
 def _start_in_finite_pool(n_gold: int, pool_n: int, alpha: float, delta: float) -> float | None:
     """As :func:`start_coverage` with the hypergeometric test and its smaller spread, by trying all sizes."""
     if n_gold > pool_n:

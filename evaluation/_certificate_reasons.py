@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation._certificate_gold import more_gold
+from evaluation._certificate_gold import gold_needed_in_finite_pool, more_gold
 from evaluation._certificate_grid import START_COVERAGE, fewest_accepted
 from evaluation._certificate_sequence import Gold, Pool
 from evaluation._certificate_types import GoldNeed, TestedThreshold
@@ -26,7 +26,9 @@ def why_nothing_to_test(tested: tuple[TestedThreshold, ...], gold: Gold, pool: P
     return None
 
 
-def why_not(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: float, delta: float) -> str:
+def why_not(
+    tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: float, delta: float, *, finite: bool
+) -> str:
     """The reason for an uncertified answer, from the strictest threshold, where the sequence stopped."""
     nothing = why_nothing_to_test(tested, gold, pool)
     if nothing is not None:
@@ -34,6 +36,9 @@ def why_not(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: 
     first = tested[0]
     where = f"at confidence {first.threshold:.4g} or above, the strictest threshold tested,"
     needed = fewest_accepted(alpha, delta)
+    in_pool = int(pool.n_at_least(np.array([first.threshold]))[0])
+    if finite and in_pool:
+        needed = int(gold_needed_in_finite_pool(alpha, delta, in_pool)[0])
     if first.n_accepted < needed:
         wrong = f" ({first.n_errors} of them wrong)" if first.n_errors else ""
         return (
@@ -48,16 +53,25 @@ def why_not(tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: 
 
 
 def plan_more_gold(
-    tested: tuple[TestedThreshold, ...], gold: Gold, pool: Pool, alpha: float, delta: float
+    tested: tuple[TestedThreshold, ...],
+    gold: Gold,
+    pool: Pool,
+    alpha: float,
+    delta: float,
+    *,
+    finite: bool,
+    own_grid: bool,
 ) -> GoldNeed | None:
     """The cheaper of two plans for a certificate; None when there is nothing to accept.
 
     The plans: more gold above the strictest threshold tested now, and above the strictest that
-    a large gold set would be tested at (coverage .25; the top level that holds a twentieth of a coarse pool).
+    a large gold set would be tested at (coverage .25; the top level that holds a twentieth of a coarse pool);
+    with the caller's ``own_grid`` only the first, as the sequence always starts there.
     """
     if len(pool.inside) == 0 or not tested or tested[0].coverage == 0:
         return None
-    candidates = np.array([tested[0].threshold, _strictest_with_ample_gold(pool)])
+    first = tested[0].threshold
+    candidates = np.array([first] if own_grid else [_strictest_with_ample_gold(pool), first])
     accepted, errors = gold.counts(candidates)
     in_pool = pool.n_at_least(candidates)
     plans = [
@@ -69,10 +83,11 @@ def plan_more_gold(
             delta=delta,
             pool_accepted=int(in_pool[j]),
             pool_n=pool.n,
+            finite=finite,
         )
-        for j in (0, 1)
+        for j in range(len(candidates))
     ]
-    return min(reversed(plans), key=lambda plan: plan.n_random_more or np.inf)
+    return min(plans, key=lambda plan: plan.n_random_more or np.inf)
 
 
 def _strictest_with_ample_gold(pool: Pool) -> float:

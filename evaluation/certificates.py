@@ -104,8 +104,10 @@ def certify(
     )
     reason, need = None, None
     if not tested or not tested[0].passed:
-        reason = why_not(tested, gold, pool, alpha, delta)
-        need = plan_more_gold(tested, gold, pool, alpha, delta)
+        reason = why_not(tested, gold, pool, alpha, delta, finite=pool_is_complete)
+        need = plan_more_gold(
+            tested, gold, pool, alpha, delta, finite=pool_is_complete, own_grid=grid is not None
+        )
     return conclude(
         tested,
         gold=gold,
@@ -121,10 +123,10 @@ def certify(
 def certify_groups(
     confidence: npt.ArrayLike,
     correct: npt.ArrayLike,
-    group: Sequence[str],
+    group: Sequence[str] | npt.NDArray[np.generic],
     *,
     pool_confidence: npt.ArrayLike,
-    pool_group: Sequence[str],
+    pool_group: Sequence[str] | npt.NDArray[np.generic],
     alphas: Mapping[str, float],
     delta: float = 0.05,
     pool_is_complete: bool = False,
