@@ -245,17 +245,19 @@ def pool_of(store: TraceStore, certificate: StoredCertificate) -> frozenset[str]
 
 def strategy_change(store: TraceStore, before_fp: str, after_fp: str) -> str:
     """Return what differs between two stored strategy versions, in a few words."""
-    rows = store.query(
-        "SELECT strategy_fp, any_value(spec_json) AS spec_json FROM strategies WHERE strategy_fp IN (?, ?)"
-        " GROUP BY strategy_fp",
-        [before_fp, after_fp],
-        fresh=True,
-    ).to_pylist()
-    known = {row["strategy_fp"]: orjson.loads(row["spec_json"]) for row in rows}
     versions = f"{short(before_fp)} is now {short(after_fp)}"
-    if before_fp not in known or after_fp not in known:
+    before, after = stored_snapshot(store, before_fp), stored_snapshot(store, after_fp)
+    if before is None or after is None:
         return versions
-    return f"{versions} ({change_words(known[before_fp], known[after_fp])})"
+    return f"{versions} ({change_words(before, after)})"
+
+
+def stored_snapshot(store: TraceStore, strategy_fp: str) -> dict[str, Any] | None:
+    """Return a strategy version as it was first stored; None if it never was."""
+    rows = store.query(
+        "SELECT spec_json FROM strategies WHERE strategy_fp = ? LIMIT 1", [strategy_fp], fresh=True
+    ).to_pylist()
+    return dict(orjson.loads(rows[0]["spec_json"])) if rows else None
 
 
 def change_words(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -278,14 +280,8 @@ def _other_version(
         other = standing.certificate
         if other.strategy != strategy:
             continue
-        rows = store.query(
-            "SELECT any_value(spec_json) AS spec_json FROM strategies WHERE strategy_fp = ?",
-            [other.strategy_fp],
-            fresh=True,
-        ).to_pylist()
-        changed = ""
-        if rows and rows[0]["spec_json"]:
-            changed = f": {change_words(orjson.loads(rows[0]['spec_json']), snapshot)}"
+        before = stored_snapshot(store, other.strategy_fp)
+        changed = "" if before is None else f": {change_words(before, snapshot)}"
         return (
             f"certificate {other.certificate_id} is for {other.strategy}@{short(other.strategy_fp)}, "
             f"and the strategy has changed since{changed}"

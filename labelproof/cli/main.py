@@ -42,6 +42,39 @@ COMMANDS: tuple[Row, ...] = (
     ),
     Row("score", "labelproof.cli.score", "score", "Measure a run against gold, with intervals", "Run"),
     Row(
+        "certify",
+        "labelproof.cli.certify",
+        "certify",
+        "Prove above which confidence a strategy may decide alone",
+        "Prove",
+    ),
+    Row(
+        "certificates",
+        "labelproof.cli.certify",
+        "certificates",
+        "List certificates, and why some do not count",
+        "Prove",
+    ),
+    Row(
+        "quality",
+        "labelproof.cli.quality",
+        "quality",
+        "Say how right auto-decisions were, from audits",
+        "Prove",
+    ),
+    Row("gold", "labelproof.cli.gold", "app", "Draw gold, build versions, see how worn they are", "Prove"),
+    Row(
+        "review", "labelproof.cli.review", "app", "Hand review tasks to people and take votes back", "People"
+    ),
+    Row("agreement", "labelproof.cli.agreement", "agreement", "Measure how far annotators agree", "People"),
+    Row(
+        "alt-test",
+        "labelproof.cli.agreement",
+        "alt_test",
+        "Test whether the model may replace the annotators",
+        "People",
+    ),
+    Row(
         "export",
         "labelproof.cli.export",
         "export",
@@ -69,7 +102,7 @@ COMMANDS: tuple[Row, ...] = (
         "doctor", "labelproof.cli.doctor", "doctor", "Check this installation and say what to fix", "Operate"
     ),
 )
-PANELS = ("Run", "Look", "Project", "Operate")
+PANELS = ("Run", "Prove", "People", "Look", "Project", "Operate")
 _USAGE = "labelproof COMMAND [OPTIONS]"
 _ABOUT = "Label content with LLM agents, send people only what needs them, and prove how right it is."
 _OPTIONS = (

@@ -130,6 +130,11 @@ def wear(store: TraceStore, work: Workload, item_ids: Sequence[str]) -> Wear:
     return Wear(n_strategies=len(others) + 1, opened=opened, looks=looks)
 
 
+def first_stored(store: TraceStore, project: str) -> dict[str, datetime]:
+    """Return answers fingerprint → when a strategy version that answers so was first stored."""
+    return _versions(store, project)[1]
+
+
 def _versions(store: TraceStore, project: str) -> tuple[dict[str, str], dict[str, datetime]]:
     """Return strategy fingerprint → answers fingerprint, and answers fingerprint → when it was first stored."""
     answers: dict[str, str] = {}
