@@ -19,6 +19,7 @@ from evaluation.ranking import aurc, auroc
 from evaluation.scorecard import ScoreCard
 from evaluation.scoring import score
 from evaluation.slices import SliceTable, slice_table
+from labelproof.report.gold_looks import record_look
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import short
 from labelproof.store import TraceStore, default_store, open_store
@@ -148,6 +149,7 @@ def score_workload(
         )
     report = _report(work, rows, split, len(wanted), seed)
     _store_scores(store, report, max({row["run_id"] for row in rows}))
+    record_look(store, work, split, "score", report.at)
     return report
 
 
