@@ -27,7 +27,7 @@ def test_brier_of_certain_answers_has_the_jeffreys_interval(errors: int, n: int)
     assert found.value == pytest.approx(errors / n)
     assert found.low is not None
     assert found.high is not None
-    low, high = beta.ppf([0.025, 0.975], errors + 0.5, n - errors + 0.5)
+    low, high = (float(beta.ppf(q, errors + 0.5, n - errors + 0.5)) for q in (0.025, 0.975))
     assert found.high == pytest.approx(high, rel=0.04)
     assert found.low == pytest.approx(low if errors else 0.0, abs=0.004)
 

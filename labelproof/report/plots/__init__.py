@@ -1,0 +1,27 @@
+"""Plots of results: each a finding in its title, with intervals, as SVG, PNG or one HTML file.
+
+Every function takes arrays or frozen results of :mod:`evaluation` and returns a :class:`Plot`. Nothing is
+fetched: neither a browser nor the network is needed.
+"""
+
+from labelproof.report.plots._plot import Plot
+from labelproof.report.plots.agreement import PairLike, agreement_heatmap
+from labelproof.report.plots.coverage import (
+    CertificationLike,
+    gold_risk_coverage_plot,
+    risk_coverage_plot,
+)
+from labelproof.report.plots.reliability import confidence_histogram, reliability_plot
+from labelproof.report.plots.trend import quality_over_time_plot
+
+__all__ = [
+    "CertificationLike",
+    "PairLike",
+    "Plot",
+    "agreement_heatmap",
+    "confidence_histogram",
+    "gold_risk_coverage_plot",
+    "quality_over_time_plot",
+    "reliability_plot",
+    "risk_coverage_plot",
+]
