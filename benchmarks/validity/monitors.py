@@ -173,7 +173,7 @@ def drift_log_m(wrong: BoolArray, log_start: FloatArray) -> tuple[FloatArray, Fl
 def first_alarm_at(wrong: BoolArray, log_start: FloatArray) -> FloatArray:
     """The audit (from 1) of the first alarm, one after the end of the stream when there is none (R,)."""
     reached = drift_log_m(wrong, log_start)[0] >= np.log(MEAN_RUN)
-    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, wrong.shape[1] + 1.0)
+    return np.asarray(np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, wrong.shape[1] + 1.0))
 
 
 def _run_length(replicates: int, rng: np.random.Generator) -> Row:
