@@ -28,9 +28,11 @@ from labelproof.report.quality_data import (
 from labelproof.report.quality_estimates import (
     Audits,
     ClassQuality,
+    DayQuality,
     audits_of,
     check_promises,
     class_quality,
+    daily_quality,
     if_disputed_wrong,
     quality_of,
 )
@@ -64,6 +66,7 @@ class QualityReport:
     verdict: Verdict | None
     checks: tuple[PromiseCheck, ...]
     classes: tuple[ClassQuality, ...]
+    days: tuple[DayQuality, ...]
     monitors: tuple[MonitorReading, ...]
     voided: Mapping[str, str]
     """Certificate id -> why, of those that this report voided."""
@@ -140,6 +143,7 @@ class QualityReport:
             "verdict": self.verdict,
             "promises": [check.to_json() for check in self.checks],
             "classes": [asdict(row) for row in self.classes],
+            "days": [{**asdict(row), "day": row.day.isoformat()} for row in self.days],
             "recall_over_all_items": _EVERYTHING,
             "monitors": [reading.to_json() for reading in self.monitors],
             "voided_certificates": dict(self.voided),
@@ -268,6 +272,7 @@ def quality_report(
         else judge(quality.correct, promised, even_if=worst),
         checks=checks,
         classes=() if quality is None else class_quality(found, settled, folder.spec.labels),
+        days=() if quality is None else daily_quality(found, settled),
         monitors=readings,
         voided=void_alarmed(store, readings, certificates, at) if void_certificates else {},
         assumptions=() if quality is None else _assumptions(found, audits, quality),

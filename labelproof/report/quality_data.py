@@ -115,7 +115,8 @@ class Period:
 class AutoDecisions:
     """Automatic decisions (N,) that could have been audited, and the drawn ones among them.
 
-    ``label``, ``certificate_id`` (None: none) and ``strategy_fp`` are arrays of objects; ``drawn`` (n,) are
+    ``label``, ``certificate_id`` (None: none) and ``strategy_fp`` are arrays of objects, ``day`` is
+    in UTC; ``drawn`` (n,) are
     positions of the drawn ones, ``state``, ``final_label`` (None until settled), ``n_undecided`` (n,) theirs
     (answers without a label: skip, flag, unclear).
     ``outside``: reason -> how many automatic decisions the answer does not cover.
@@ -131,7 +132,7 @@ class AutoDecisions:
     state: npt.NDArray[np.object_]
     final_label: npt.NDArray[np.object_]
     n_undecided: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.object_]
+    day: npt.NDArray[np.datetime64]
     outside: Mapping[str, int]
 
     @property
@@ -173,7 +174,7 @@ def read_decisions(store: TraceStore, period: Period) -> AutoDecisions:
         state=_objects(audits, "state"),
         final_label=_objects(audits, "final_label"),
         n_undecided=audits["n_undecided"].to_numpy(zero_copy_only=False).astype(np.int64),
-        ts=_objects(audits, "ts"),
+        day=_days(inside),
         outside={reason: int(mask.sum()) for reason, mask in reasons.items() if mask.any()},
     )
 
@@ -231,6 +232,13 @@ def filled_in(sql: str, params: Mapping[str, Any]) -> str:
 def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
     """Return a column as floats; NULL is NaN."""
     return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _days(table: pa.Table) -> npt.NDArray[np.datetime64]:
+    """Return the day in UTC on which each decision was made."""
+    return np.asarray(
+        table["ts"].cast(pa.timestamp("s", tz="UTC"), safe=False).to_numpy(zero_copy_only=False)
+    ).astype("datetime64[D]")
 
 
 def _objects(table: pa.Table, name: str) -> npt.NDArray[np.object_]:

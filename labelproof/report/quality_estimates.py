@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from evaluation.rare_class import class_precision, class_recall
 from labelproof.report.quality_data import AutoDecisions
 from labelproof.report.quality_promises import PromiseCheck, Promises, judge
 from labelproof.spec.labels import LabelSchema
+
+MOST_DAYS = 92
+"""Decisions that span more days than this are shown by week."""
+_A_MONDAY = 4  # days from the epoch, a Thursday, to a Monday
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,16 @@ class ClassQuality:
     n_wrong: int
     precision: Estimate
     recall: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayQuality:
+    """The decisions of one day (UTC), or of the week that begins on that Monday."""
+
+    day: date
+    n_decisions: int
+    n_audited: int
+    right: Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +137,26 @@ def check_promises(
         return tuple(checks), 1 - named[0].alpha
     alphas = np.array([promise.alpha for promise in named])
     return tuple(checks), float(1 - alphas[code].mean())
+
+
+def daily_quality(found: AutoDecisions, settled: npt.NDArray[np.int64]) -> tuple[DayQuality, ...]:
+    """Return the rate of right decisions by day; by week from Monday when they span more than ``MOST_DAYS``."""
+    day = found.day
+    if found.n and (day.max() - day.min()).astype(int) >= MOST_DAYS:
+        day = day - (day.astype("datetime64[D]").astype(np.int64) - _A_MONDAY) % 7
+    rows = []
+    for one in np.unique(day):
+        inside = day == one
+        quality = quality_of(found, settled, inside)
+        rows.append(
+            DayQuality(
+                day=one.astype(object),
+                n_decisions=int(inside.sum()),
+                n_audited=0 if quality is None else quality.audited_n,
+                right=undefined("none", 0, "no settled audit") if quality is None else quality.correct,
+            )
+        )
+    return tuple(rows)
 
 
 def class_quality(

@@ -71,18 +71,19 @@ class Promises:
         self._specs = {key: _spec(row) for key, row in certificates.items()}
         routing = project.routing
         is_general = routing.mode == "certified" or "alpha" in routing.model_fields_set
-        self._own = {name: (alpha, DELTA) for name, alpha in routing.per_class_alpha.items()}
+        strictest_first = sorted(routing.per_class_alpha.items(), key=lambda item: (item[1], item[0]))
+        self._own = {name: (alpha, DELTA) for name, alpha in strictest_first}
         if is_general:
             self._own[REST] = (routing.alpha, DELTA)
         self.of = cache(self._of)
 
     def _of(self, certificate_id: str | None, label: str) -> Promise | None:
-        """Return the promise that holds for a decision of this label; the strictest if several do."""
+        """Return the promise of the first group (strictest first) that names one of the decision's labels."""
         stored = self._specs.get(certificate_id) if certificate_id else None
         groups = self._own if stored is None else stored
         members = self._schema.members(label)
-        names = (members | {name.partition("/")[0] for name in members}) & set(groups)
-        found = min(names, key=lambda name: (groups[name][0], name), default=REST)
+        names = members | {name.partition("/")[0] for name in members}
+        found = next((group for group in groups if group in names), REST)
         if found not in groups:
             return None
         alpha, delta = groups[found]
@@ -108,7 +109,7 @@ def _spec(row: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     spec = orjson.loads(row["spec_json"])
     groups: Iterable[Mapping[str, Any]] = spec.get("groups") or ()
     found = {group["group"]: (float(group["alpha"]), float(group["delta"])) for group in groups}
-    return {REST: (float(spec["alpha"]), float(spec["delta"])), **found}
+    return {**found, REST: found.get(REST, (float(spec["alpha"]), float(spec["delta"])))}
 
 
 def judge(right: Estimate, at_least: float, *, even_if: Estimate | None = None) -> Verdict:

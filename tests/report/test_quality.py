@@ -248,6 +248,24 @@ def test_disputed_audits_are_told_and_keep_a_promise_from_being_proven(
     assert any("if every disputed one were wrong: 94.0 %" in text for _, text in report.lines())
 
 
+def test_days_and_over_long_periods_weeks_from_monday(store: TraceStore, folder: ProjectFolder) -> None:
+    add_run(store)
+    settled = decide(store, ["safe"] * 4, audited=[True] * 4)  # T0 is a Monday
+    decide(store, ["safe"] * 2, audited=[True] * 2, first=10, start=T0 + days(3))
+    settle(store, settled, ["safe", "safe", "hate", "safe"])
+    first, second = quality_report(store, folder).days
+    assert (first.day.isoformat(), first.n_decisions, first.n_audited, first.right.value) == (
+        "2026-03-02",
+        4,
+        4,
+        0.75,
+    )
+    assert (second.day.isoformat(), second.n_decisions, second.right.value) == ("2026-03-05", 2, None)
+    decide(store, ["safe"], audited=[False], first=20, start=T0 + days(100))
+    weeks = quality_report(store, folder).days
+    assert [(row.day.isoformat(), row.n_decisions) for row in weeks] == [("2026-03-02", 6), ("2026-06-08", 1)]
+
+
 # --- what is refused ---------------------------------------------------------------------------
 
 
