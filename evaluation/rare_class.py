@@ -104,6 +104,8 @@ def class_recall(
         model_denominator_total=float(audit.guess_all.sum()),
         weight=1 / audit.pi,
         chance=1 - audit.pi,
+        hit_possible=audit.predicted,
+        miss_possible=~audit.predicted,
     )
     value, low, high = aipw_ratio(sample, confidence)
     return Estimate(value=value, low=low, high=high, n=n, method=METHOD)
@@ -152,6 +154,8 @@ def class_precision(
         model_denominator_total=float(audit.predicted_all.sum()),
         weight=1 / pi,
         chance=1 - pi,
+        hit_possible=np.ones(n, dtype=np.bool_),
+        miss_possible=np.ones(n, dtype=np.bool_),
     )
     value, low, high = aipw_ratio(sample, confidence)
     return Estimate(value=value, low=low, high=high, n=n, method=METHOD)
