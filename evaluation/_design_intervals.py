@@ -12,7 +12,7 @@ Interval: TypeAlias = tuple[float, float]
 
 _PSEUDO_ITEMS = 2.0
 """Weight of the overall rate in each stratum's variance. A stratum of 40 audits without an error is not one
-without errors; at 0 the coverage of the page's smallest cells was .926, at 2 it was .938."""
+without errors. (3 % errors, overconfident scores, n = 200: coverage .926 at 0 pseudo-items, .938 at 2.)"""
 
 
 def binomial_interval(events: float, n: float, level: float) -> Interval:
@@ -30,7 +30,7 @@ def korn_graubard_interval(
 ) -> Interval:
     """Clopper-Pearson at the effective sample size p(1-p)/var(p), for 0 < p < 1.
 
-    Korn & Graubard (1998), Survey Methodology 24, section 2: n* = n_eff (t_{n-1}/t_{n-H})^2. ``weight``
+    Korn & Graubard (1998), Survey Methodology 24, 193-201: n* = n_eff (t_{n-1}/t_{n-H})^2. ``weight``
     (n,) sums to 1, ``chance`` (n,) is 1 - pi where the population is finite and 1 otherwise, ``codes`` (n,)
     are strata 0..H-1, each with an audited item. Variants: n_eff may exceed n (a gain from stratification is
     the point of the design), and each stratum's variance is taken around its rate shrunk towards p.
@@ -49,7 +49,7 @@ def korn_graubard_interval(
 def linearised_variance(y: BoolArray, weight: FloatArray, chance: FloatArray, codes: IntArray) -> float:
     """Var of sum(weight y) under Poisson sampling, post-stratified: sum over items of w^2 (1-pi) (y - rate_h)^2.
 
-    Deville & Särndal (1992), JASA 87, eq. 3.4, with two pseudo-items of the overall rate in each stratum.
+    Residual form of Deville & Särndal (1992), JASA 87, section 3, with two pseudo-items of the overall rate in each stratum.
     """
     p = float(weight @ y)
     count = np.bincount(codes)
@@ -66,7 +66,7 @@ def linearised_variance(y: BoolArray, weight: FloatArray, chance: FloatArray, co
 def fay_feuer_interval(y: BoolArray, weight: FloatArray, by_chance: BoolArray, level: float) -> Interval:
     """Gamma interval of a weighted sum of rare events; of the rarer outcome, mirrored when that is y = 0.
 
-    Fay & Feuer (1997), Statistics in Medicine 16, eq. 3 and 5: the upper end adds one event at the largest
+    Fay & Feuer (1997), Statistics in Medicine 16, 791-801: the upper end adds one event at the largest
     weight, so it holds with no event at all. ``by_chance`` (n,): False for items audited with certainty,
     which add their events exactly.
     """

@@ -48,7 +48,7 @@ def aipw_ratio(sample: RatioSample, level: float) -> tuple[float, float, float]:
     """(value, low, high) of a ratio whose plain estimate lies inside (0, 1).
 
     Augmented inverse-probability weighting, Robins, Rotnitzky & Zhao (1994), as active inference uses it:
-    Zrnic & Candès (2024), eq. 6, with their power tuning (lam in [0, 1], 0 = inverse-probability weighting
+    Zrnic & Candès (2024), Active statistical inference, with power tuning (lam in [0, 1], 0 = inverse-probability weighting
     alone). Variance by linearisation of Poisson sampling: sum of w^2 (1 - pi) e^2, e = a - R d less the guess.
     Interval: logit(R) +- t se / (R(1-R)), the variance raised by one hit and one miss more, each placed at an
     audited item taken at random from those where it could be; t with Satterthwaite's degrees of freedom, raised

@@ -130,8 +130,8 @@ class AuditPlan:
                 f"audit plan: expected one probability more than edges, found {len(self.stratum_prob)}"
                 f" for {len(self.edges)} edges"
             )
-        if list(self.edges) != sorted(set(self.edges)):
-            raise ConfigError(f"audit plan: expected ascending edges, found {list(self.edges)}")
+        if list(self.edges) != sorted(set(self.edges)) or not all(0 <= edge <= 1 for edge in self.edges):
+            raise ConfigError(f"audit plan: expected ascending edges in [0, 1], found {list(self.edges)}")
         if not all(0 < p <= 1 for p in (*self.stratum_prob, self.rate_prob)):
             raise ConfigError(
                 f"audit plan: expected probabilities in (0, 1], found {list(self.stratum_prob)}, rate"

@@ -119,8 +119,7 @@ class SlaMonitor:
     def anytime_interval(self, level: float = 0.95) -> Estimate:
         """The error rate with an interval that holds at all looks together (a confidence sequence).
 
-        Every p that the Beta(1, 1/limit) mixture has not rejected at 1 - level (Robbins 1970; Waudby-Smith &
-        Ramdas 2024, section 2). Wider than an interval meant for one look. Assumes one constant rate.
+        Every p that the Beta(1, 1/limit) mixture has not rejected at 1 - level (Robbins 1970). Wider than an interval meant for one look. Assumes one constant rate.
         """
         check_level(level)
         method = "beta-mixture confidence sequence"
@@ -164,7 +163,7 @@ class DriftMonitor:
     M_t = (M_{t-1} + 1) L_t, averaged over four sizes of change (odds of an error x 1.5, 2, 3, 5); alarm at M >=
     ``mean_run``. While the rate keeps to the baseline, the mean number of audits until an alarm is at
     least ``mean_run``: Shin, Ramdas & Rinaldo (2024), E-detectors, New England Journal of Statistics in
-    Data Science 2, theorem 2.4. Unlike the SLA monitor, it alarms sooner or later even without a change.
+    Data Science 2 (e-SR). Unlike the SLA monitor, it alarms sooner or later even without a change.
     ``baseline`` is a known rate, or the upper end of an interval for it; too low a baseline alarms early.
 
     ``path`` (n,) is log M after each audit, ``alarm_at`` the first audit with M >= mean_run, ``change_at`` the

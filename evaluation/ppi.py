@@ -28,7 +28,7 @@ class PpiMoments:
 
 
 def ppi_moments(y: FloatArray, f: FloatArray, f_all: FloatArray, weight: FloatArray) -> PpiMoments:
-    """Angelopoulos, Duchi & Zrnic (2023), PPI++, example 6.1 for a mean: lam f_all + (y - lam f).
+    """Angelopoulos, Duchi & Zrnic (2023), PPI++, for a mean with power tuning: lam f_all + (y - lam f).
 
     ``weight`` (n,) averages to 1 (Hajek). lam = cov(y, f) / ((1 + n/N) var(f)), clipped to [0, 1], var(f)
     from labelled and unlabelled predictions together; population moments (ddof 0) as in the reference code,

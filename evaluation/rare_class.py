@@ -32,7 +32,7 @@ def active_probabilities(score: npt.ArrayLike, *, n: float, uniform: float = 0.2
 
     ``score`` (N,) >= 0, for recall and precision best sqrt(p(1-p)) with p the model's probability of the
     class. Every item keeps at least ``uniform`` x n/N, in (0, 1], which bounds the weight of a positive that
-    the model was sure is none (Zrnic & Candès 2024, section 3.1). All scores 0: uniform.
+    the model was sure is none (Zrnic & Candès 2024, Active statistical inference). All scores 0: uniform.
     """
     s = as_floats(score, "score")
     if (s < 0).any():

@@ -146,6 +146,7 @@ def test_impossible_shares_are_refused(shares: tuple[float, float, float]) -> No
         "{}",
         '{"edges": [0.5], "stratum_prob": [0.1], "rate_prob": 0.1}',
         '{"edges": [0.5, 0.4], "stratum_prob": [0.1, 0.1, 0.1], "rate_prob": 0.1}',
+        '{"edges": [NaN], "stratum_prob": [0.1, 0.1], "rate_prob": 0.1}',
         '{"edges": [], "stratum_prob": [0.0], "rate_prob": 0.1}',
         '{"edges": [], "stratum_prob": ["x"], "rate_prob": 0.1}',
     ],
