@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -21,6 +22,10 @@ def score(
     split: Annotated[
         Literal["examples", "calibration", "certify", "test"], typer.Option(help="Gold split to score on.")
     ] = "test",
+    plots: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the reliability and risk-coverage plots (SVG, PNG, HTML)."),
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,10 +34,18 @@ def score(
         from labelproof.report.scoring import score_project
 
         report = score_project(project, strategy, split=split, store_url=store)
+        files: list[Path] = []
+        if plots is not None:
+            from labelproof.report.score_plots import write_plots
+
+            files = write_plots(report, plots)
         if as_json:
-            emit_json(report.to_json())
-        else:
-            _show(console(), report)
+            emit_json({**report.to_json(), "plots": [str(file) for file in files]})
+            return
+        out = console()
+        _show(out, report)
+        if files:
+            out.print(f"plots: {', '.join(str(file) for file in files)}", soft_wrap=True)
 
 
 def _show(out: Console, report: ScoreReport) -> None:
@@ -57,10 +70,7 @@ def _show(out: Console, report: ScoreReport) -> None:
             row["metric"], row["slice"], f"{row['value']:.{digits}f}", interval, str(row["n"]), row["method"]
         )
     out.print(table)
-    if report.ece_floor is not None:
-        out.print(
-            f"[dim]A perfectly calibrated confidence would show ECE {report.ece_floor:.3f} at this n.[/]"
-        )
+    _show_confidence(out, report)
     _show_confusion(out, report)
     thresholds = Table("confidence at least", "coverage", "accuracy there", "95 % interval", "n", box=None)
     for at in report.thresholds:
@@ -75,6 +85,47 @@ def _show(out: Console, report: ScoreReport) -> None:
     out.print()
     out.print(thresholds)
     out.print("[dim]Each row holds by itself; picking the best one afterwards is not a certificate.[/]")
+
+
+def _show_confidence(out: Console, report: ScoreReport) -> None:
+    """The calibrators, how to read ECE, and the reliability curve as a table with a bar a row."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    for used in report.calibrators:
+        out.print(f"[dim]Calibrator of {used.n_decisions} items: {escape(used.sentence())}[/]")
+    if not report.calibrators and report.reliability:
+        out.print("[dim]Confidence is the model's own: no calibrator.[/]")
+    if report.ece_floor is not None:
+        out.print(f"[dim]ECE: {escape(report.calibration.note)}.[/]")
+    if not report.reliability:
+        out.print(
+            "[dim]No item has a calibrated confidence (a `calibrate` step makes it): reliability unknown.[/]"
+        )
+        return
+    table = Table("confidence", "says", "right", "95 % interval", "n", "", box=None)
+    for group in report.reliability:
+        right = group.accuracy
+        if right.value is None or right.low is None or right.high is None:
+            continue
+        surprise = group.mean_confidence < right.low or group.mean_confidence > right.high
+        table.add_row(
+            f"{group.low:.2f} - {group.high:.2f}",
+            f"{group.mean_confidence:.3f}",
+            f"{right.value:.3f}",
+            f"{right.low:.3f} - {right.high:.3f}",
+            str(right.n),
+            _bar(right.value, group.mean_confidence) + (" [yellow]off[/]" if surprise else ""),
+        )
+    out.print()
+    out.print(table)
+    out.print("[dim]Bar: share right; |: what confidence says; off: that lies outside the interval.[/]")
+
+
+def _bar(right: float, says: float, width: int = 20) -> str:
+    """A share as a bar of ``width`` characters with a mark at another share."""
+    filled, mark = round(right * width), min(width - 1, int(says * width))
+    return "".join("|" if i == mark else "█" if i < filled else "·" for i in range(width))
 
 
 def _show_confusion(out: Console, report: ScoreReport) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from agents.run.workload import Workload, load_workload
-from evaluation.confidence import brier, calibration_error
+from evaluation.confidence import CalibrationError, brier, calibration_error
 from evaluation.cost import score_cost
 from evaluation.curves import ReliabilityBin, ThresholdRow, reliability_curve, threshold_table
 from evaluation.intervals import Estimate
@@ -19,6 +19,7 @@ from evaluation.ranking import aurc, auroc
 from evaluation.scorecard import ScoreCard
 from evaluation.scoring import score
 from evaluation.slices import SliceTable, slice_table
+from labelproof.report.calibrator_used import CalibratorUsed, calibrators_used
 from labelproof.report.gold_looks import record_look
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import short
@@ -27,7 +28,7 @@ from labelproof.store import TraceStore, default_store, open_store
 ACCURACY_OF = {"single": "accuracy", "multi": "exact_match", "taxonomy": "leaf_accuracy"}
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _DECISIONS = """
-SELECT g.item_id, g.label AS gold, d.label, d.decision, d.confidence, d.run_id, i.meta_json,
+SELECT g.item_id, g.label AS gold, d.label, d.decision, d.confidence, d.calibrator_id, d.run_id, i.meta_json,
        i.external_id, c.cost_usd, c.latency_ms, c.n_unpriced
 FROM gold g
 JOIN (
@@ -66,6 +67,12 @@ class ScoreReport:
     confidence: Mapping[str, Estimate]
     ece_floor: float | None
     """ECE that a perfectly calibrated confidence would show on as many items."""
+    calibration: CalibrationError
+    confidences: Sequence[float]
+    right: Sequence[bool]
+    """Beside ``confidences``: whether those answers are the gold label; items without confidence left out."""
+    calibrators: Sequence[CalibratorUsed]
+    """What made the confidences, most used first; empty when they are the model's own."""
     reliability: Sequence[ReliabilityBin]
     thresholds: Sequence[ThresholdRow]
     cost: Mapping[str, Estimate]
@@ -99,6 +106,8 @@ class ScoreReport:
                 for m in self.card.confusion
             ],
             "ece_floor": self.ece_floor,
+            "ece_note": self.calibration.note,
+            "calibrators": [asdict(used) for used in self.calibrators],
             "thresholds": [asdict(row) for row in self.thresholds],
             "reliability": [asdict(row) for row in self.reliability],
         }
@@ -147,14 +156,19 @@ def score_workload(
             f"gold item of the split {split!r}",
             hint=f"labelproof run {work.folder.name} --strategy {work.strategy.name}",
         )
-    report = _report(work, rows, split, len(wanted), seed)
+    report = _report(work, rows, split, len(wanted), seed, calibrators_used(store, rows))
     _store_scores(store, report, max({row["run_id"] for row in rows}))
     record_look(store, work, split, "score", report.at)
     return report
 
 
 def _report(
-    work: Workload, rows: Sequence[Mapping[str, Any]], split: str, n_gold: int, seed: int
+    work: Workload,
+    rows: Sequence[Mapping[str, Any]],
+    split: str,
+    n_gold: int,
+    seed: int,
+    calibrators: Sequence[CalibratorUsed],
 ) -> ScoreReport:
     assert work.gold is not None
     schema = work.folder.spec.labels
@@ -183,6 +197,10 @@ def _report(
             "confidence_aurc": aurc(confidence, correct[sure], seed=seed),
         },
         ece_floor=ece.floor,
+        calibration=ece,
+        confidences=confidence.tolist(),
+        right=correct[sure].tolist(),
+        calibrators=calibrators,
         reliability=reliability_curve(confidence, correct[sure]),
         thresholds=threshold_table(confidence, correct[sure], THRESHOLDS),
         cost=score_cost(
