@@ -22,7 +22,7 @@ _STEPS = """
 SELECT s.* FROM steps AS s
 SEMI JOIN wanted_items AS i ON s.item_id = i.item_id
 SEMI JOIN wanted_specs AS f ON s.spec_fp = f.spec_fp
-WHERE s.status = 'ok' AND s.repeat_idx = ?
+WHERE s.status = 'ok' AND s.output_json IS NOT NULL AND s.repeat_idx = ?
 QUALIFY row_number() OVER (
     PARTITION BY s.item_id, s.step_key ORDER BY s.ts DESC NULLS LAST, s.run_id DESC
 ) = 1

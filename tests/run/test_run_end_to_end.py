@@ -58,14 +58,15 @@ def test_every_item_gets_one_decision_and_every_step_a_row(make_project: MakePro
     assert missing == [{"n": 0}]
 
 
-def test_a_second_run_makes_no_call_and_decides_the_same(make_project: MakeProject, tmp_path: Path) -> None:
+def test_further_runs_make_no_call_and_decide_the_same(make_project: MakeProject, tmp_path: Path) -> None:
     gold = [(i, ("safe", "hate", "spam")[i % 3], "calibration" if i < 24 else "test") for i in range(36)]
     with scripted_server() as server:
         folder = make_project(server.base_url, n_items=40, gold=gold)
         first = run(folder, tmp_path / "store")
         second = run(folder, tmp_path / "store")
+        third = run(folder, tmp_path / "store")
         again = run(folder, tmp_path / "store", repeat=1)
-    assert (first["model_calls"], second["model_calls"], again["model_calls"]) == (40, 0, 40)
+    assert [one["model_calls"] for one in (first, second, third, again)] == [40, 0, 0, 40]
     assert second["run_id"] != first["run_id"]
     decided = "SELECT item_id, label, confidence, decision FROM decisions WHERE run_id = ? ORDER BY item_id"
     assert rows(tmp_path / "store", decided, first["run_id"]) == rows(

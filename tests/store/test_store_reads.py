@@ -65,6 +65,7 @@ def test_steps_for_returns_the_newest_good_step_of_the_asked_items_and_specs(
         step("a", "k3", spec_fp="f2"),
         step("a", "k4", repeat_idx=1),
         step("b", "k1", output_json="b's", seq=1),
+        step("b", "k1", output_json=None, cache_hit=True, seq=1, ts=at(9)),
         step("z", "k1"),
     )
     store.drain()
