@@ -15,7 +15,8 @@ import pyarrow as pa
 from labelproof.store import TraceStore
 
 # The latest decision of the period per item and strategy version, as in the view current_decisions; a run
-# belongs to one project. Each audited item's question to people is one task, whoever decided the item.
+# belongs to one project. Each audited item's question to people is one task, whoever decided the item. CASE
+# keeps the join a hash join: with a second condition on the left side alone it takes every pair of rows.
 _DECIDED = """WITH mine AS (
     SELECT run_id, any_value(strategy) AS strategy FROM runs WHERE project = $project GROUP BY run_id
 ),
@@ -34,7 +35,7 @@ audits AS (
 ),
 auto AS (
     SELECT d.*, a.state, a.final_label, a.n_undecided
-    FROM decided AS d LEFT JOIN audits AS a ON a.item_id = d.item_id AND d.audited
+    FROM decided AS d LEFT JOIN audits AS a ON a.item_id = CASE WHEN d.audited THEN d.item_id END
     WHERE d.decision = 'auto_accept'
 )
 """

@@ -294,10 +294,7 @@ def _day(when: datetime | None) -> str:
 
 
 def _number(value: float) -> str:
-    return (
-        f"{value:.2g}"
-        if value < 1000
-        else f"{value:.3g}"
-        if value >= 1e6
-        else f"{value:,.0f}".replace(",", " ")
-    )
+    """Return a number of evidence in few characters: 0.31, 4.2, 120, 1 000, 3.2e+09."""
+    if value >= 1e6:
+        return f"{value:.2g}"
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}".replace(",", " ")

@@ -98,10 +98,11 @@ class Promises:
         self, certificate_id: npt.NDArray[np.object_], label: npt.NDArray[np.object_]
     ) -> tuple[tuple[Promise, ...], npt.NDArray[np.int64]]:
         """Return the promises of decisions and, for each decision, which one it is (-1: none)."""
-        found = [self.of(c, name) for c, name in zip(certificate_id, label, strict=True)]
-        promises = tuple(sorted({promise for promise in found if promise is not None}))
-        code = {promise: i for i, promise in enumerate(promises)}
-        return promises, np.array([-1 if p is None else code[p] for p in found], dtype=np.int64)
+        pairs = list(zip(certificate_id, label, strict=True))
+        found = {pair: self.of(*pair) for pair in set(pairs)}
+        promises = tuple(sorted({promise for promise in found.values() if promise is not None}))
+        code = {pair: -1 if promise is None else promises.index(promise) for pair, promise in found.items()}
+        return promises, np.array([code[pair] for pair in pairs], dtype=np.int64)
 
 
 def _spec(row: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -70,7 +70,7 @@ def test_the_answer_comes_first(ask: Quality, store: TraceStore) -> None:
     made = ask("mini")
     assert made.exit_code == 0
     lines = made.stdout.splitlines()
-    # With 17 wrong among 800, four or fewer in the 400 drawn have a chance of .024; with 16, of .037.
+    # With 17 wrong among 800, four or fewer in the 400 drawn have a chance of .023; with 16, of .037.
     answer = "Auto-decisions were right 99.0 % (95 % interval 98.0-99.5; 400 audited of 800)."
     assert lines[0] == answer
     assert lines[1] == "We promise >= 95 %: met."
