@@ -104,9 +104,12 @@ def more_gold(
         if finite
         else _needed(alpha, delta, _ERRORS_PLANNED * (1 + math.ceil(used[0] / _ERRORS_PLANNED)))
     )
-    more, chance = _plan(needed[used[0] :] - used[1], likely) if likely < alpha else (None, 0.0)
+    hopeless = (
+        likely >= alpha or len(needed) <= used[0]
+    )  # or: the finite pool has too many errors, already seen
+    more, chance = (None, 0.0) if hopeless else _plan(needed[used[0] :] - used[1], likely)
     unlabelled = max(0, pool_accepted - n_accepted)
-    if likely >= alpha:
+    if hopeless:
         why = (
             f"no amount of gold helps: {seen}, and at most {100 * alpha:.4g} % is asked for; improve the strategy or its"
             " confidence, or tolerate a higher error rate"

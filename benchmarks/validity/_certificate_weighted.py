@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,9 +40,21 @@ def easy_segment_first(pool: SimulatedPool) -> Floats:
     return np.asarray(wish / wish.sum())
 
 
-DESIGNS: dict[str, tuple[MakePool, Callable[[SimulatedPool], Floats]]] = {
-    "sure items first": (pools.calibrated, sure_items_first),
-    "easy segment 4:1": (pools.two_segments, easy_segment_first),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """A pool, how gold is drawn from it, and how much."""
+
+    make: MakePool
+    per_draw: Callable[[SimulatedPool], Floats]
+    sizes: tuple[int, ...]
+
+
+DESIGNS = {
+    "calibrated, sure items first": Design(
+        make=pools.calibrated, per_draw=sure_items_first, sizes=(500, 1000)
+    ),
+    "easy segment 4:1": Design(make=pools.two_segments, per_draw=easy_segment_first, sizes=(1000,)),
+    "flat 5.01 %, sure items first": Design(make=pools.flat, per_draw=sure_items_first, sizes=(1000,)),
 }
 
 
@@ -78,11 +91,11 @@ def betting(
 
 def weighted_rows(replicates: int, seed: Sequence[int]) -> Iterator[Row]:
     """Method (b): unequal probabilities, ignored or used; drawn with replacement or by independent coins."""
-    for index, (name, (make, design)) in enumerate(DESIGNS.items()):
-        for n in (500, 1000):
+    for index, (name, design) in enumerate(DESIGNS.items()):
+        for n in design.sizes:
             ignored, drawn, coins = Tally(), Tally(), Tally()
-            for pool, rng in cases(make, replicates, [*seed, index, n]):
-                q = design(pool)
+            for pool, rng in cases(design.make, replicates, [*seed, index, n]):
+                q = design.per_draw(pool)
                 pi = n * q
                 gold = _draw(q, n, rng)
                 ignored.add_certificate(pool, certify_gold(pool, gold))

@@ -199,6 +199,14 @@ def test_a_finite_pool_says_how_much_gold_it_needs() -> None:
     assert found.more_gold.n_accepted_more is not None
 
 
+def test_a_finite_pool_with_too_many_errors_seen_is_beyond_help() -> None:
+    """7 of 110 exceed 6 %, whatever the last item turns out to be; the estimate alone, 5.97 %, would not say so."""
+    pool = np.full(110, 0.9)
+    found = certify(pool[:109], np.arange(109) >= 7, pool_confidence=pool, pool_is_complete=True, alpha=0.06)
+    assert found.more_gold is not None
+    assert found.more_gold.why.startswith("no amount of gold helps")
+
+
 def test_gold_that_is_not_in_a_complete_pool_is_refused() -> None:
     pool = np.linspace(0.5, 0.99, 100)
     for gold in ([0.123, pool[3]], [pool[3], pool[3]]):  # another strategy's confidence; one item twice
