@@ -14,7 +14,9 @@ from labelproof.spec.errors import ConfigError
 
 UniformDesign = Literal["simple_random", "region"]
 _UNIFORM = ("simple_random", "region")
-_IMPLAUSIBLE = 0.3  # lower: the region's end is safe with few calibration items; higher: less gold is spent below it
+_IMPLAUSIBLE = (
+    0.3  # lower: the region's end is safe with few calibration items; higher: less gold is spent below it
+)
 
 
 def check_design(
