@@ -66,7 +66,7 @@ class StoredCertificate:
     finite_pool: bool
     """True: it speaks of the items of this very pool only."""
     n_looks: int
-    """Strategies judged on this gold so far, this one included."""
+    """Judgements that rest on this gold so far, this one included."""
     audit_plan: str | None
     """`AuditPlan.to_json` of the pool's confidences; None: the flat audit rate of the policy."""
     run_id: str

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import runtime
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.orchestration import get_client
 
 if TYPE_CHECKING:
@@ -48,6 +50,19 @@ async def leave_score_artifacts(report: dict[str, Any]) -> None:
         key=f"score-{_slug(report['project'])}-{_slug(report['strategy'])}",
         description=f"{report['project']} · {report['strategy']}@{report['strategy_short']} on {report['split']}",
     )
+
+
+async def leave_certify_artifacts(report: dict[str, Any], pictures: Sequence[Path]) -> None:
+    """Leave the verdict with its table (Markdown) and each risk-coverage plot (a picture inside the artifact)."""
+    key = f"certify-{_slug(report['project'])}-{_slug(report['strategy'])}"
+    await acreate_markdown_artifact(report["markdown"], key=key, description=report["sentence"])
+    for picture in pictures:
+        encoded = b64encode(picture.read_bytes()).decode()
+        await acreate_image_artifact(
+            image_url=f"data:image/png;base64,{encoded}",
+            key=f"{key}-{_slug(picture.stem)}",
+            description="Error rate against coverage: what gold shows, what is proven, what was promised",
+        )
 
 
 def _slug(name: str) -> str:

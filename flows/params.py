@@ -50,3 +50,39 @@ class ScoreParams(BaseModel):
 
     store: str | None = None
     """Trace store to read and write, a path or URL; empty = the project's own."""
+
+
+class CertifyParams(BaseModel):
+    """Certify a strategy on the gold of the split "certify"."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    project: str = Field(min_length=1, examples=["projects/content_safety"])
+    """Folder of the project, for example projects/content_safety."""
+
+    strategy: str = Field(default="champion", min_length=1)
+    """Name of a strategy of the project; "champion" is the one that was promoted last."""
+
+    alpha: float | None = Field(default=None, gt=0, lt=1)
+    """Highest error rate promised among auto-accepted items; empty = the project's routing.alpha."""
+
+    delta: float = Field(default=0.05, gt=0, lt=1)
+    """Probability that the promise may be wrong."""
+
+    per_class: dict[str, float] = Field(default_factory=dict)
+    """Stricter promises by label, for example {"minor_safety": 0.01}; empty = the project's own."""
+
+    pool: int = Field(default=2000, ge=1)
+    """Items of the pool whose confidences choose the candidate thresholds."""
+
+    finite_pool: bool = False
+    """Promise for the items present now only: reaches further, and speaks of no later item."""
+
+    valid_days: int = Field(default=30, ge=1)
+    """Days until the certificate expires."""
+
+    max_cost_usd: float | None = Field(default=None, ge=0)
+    """Stop when this much is spent on missing answers, US dollars; it can be resumed. Empty = no limit."""
+
+    store: str | None = None
+    """Trace store to read and write, a path or URL; empty = the project's own."""

@@ -61,7 +61,7 @@ def certify(
         from agents.run.workload import load_workload
         from labelproof.cli.run import _progress
         from labelproof.report.certification import CertifyRequest, certify_strategy
-        from labelproof.report.certify_report import write_plots
+        from labelproof.report.certify_report import plot_folder, write_plots
         from labelproof.store import default_store, open_store
 
         work = load_workload(project, strategy)
@@ -77,11 +77,7 @@ def certify(
         with open_store(store or default_store()) as opened:
             with _progress(quiet=as_json) as listen:
                 report = certify_strategy(opened, work, request, now=datetime.now(UTC), listen=listen)
-            name = report.certificate.certificate_id if report.certificate else "none"
-            folder = (
-                plots or opened.location.root / "plots" / f"{work.folder.name}-{work.strategy.name}-{name}"
-            )
-            paths = write_plots(report, folder)
+            paths = write_plots(report, plots or plot_folder(opened.location.root, report))
         if as_json:
             emit_json({**report.to_json(), "plots": [str(path) for path in paths]})
         else:

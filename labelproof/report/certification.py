@@ -28,7 +28,7 @@ POOL_SAMPLE = 2000
 """Items of the pool whose confidences choose the candidate thresholds; no label of theirs is needed."""
 VALID_DAYS = 30
 WORN_OUT = 10
-"""From this many strategies judged on it, gold should be replaced."""
+"""From this many judgements on it, gold should be replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def certify_strategy(
     )
     worn = wear(store, work, [row.item_id for row in rows])
     record_look(store, work, "certify", "certify", now)
-    delta = request.delta / worn.n_strategies
+    delta = request.delta / worn.n_looks
     usable, region_low, notes = usable_rows(store, work, rows, answers, worn)
     notes += _wear_notes(request.delta, worn)
     pool_answers = answers.of(pool)
@@ -284,7 +284,7 @@ def _certificate(
         pool_n=len(pool),
         pool_fp=digest(sorted(answer.item_id for answer in pool)),
         finite_pool=request.finite_pool,
-        n_looks=worn.n_strategies,
+        n_looks=worn.n_looks,
         audit_plan=audit_probabilities(accepted, rate_prob=rate).to_json()
         if len(accepted) and rate
         else None,
@@ -310,12 +310,12 @@ def _why(
 
 
 def _wear_notes(delta: float, worn: Wear) -> list[str]:
-    if worn.n_strategies == 1:
+    if worn.n_looks == 1:
         return []
     note = (
-        f"{worn.n_strategies} strategy versions were judged on this gold: each is tested at delta "
-        f"{delta:g}/{worn.n_strategies}, as if the best of them were to be chosen"
+        f"{worn.n_looks} judgements rest on this gold (other strategy versions, or this one when there was less gold): "
+        f"each is tested at delta {delta:g}/{worn.n_looks}"
     )
-    if worn.n_strategies >= WORN_OUT:
+    if worn.n_looks >= WORN_OUT:
         note += "; the gold is worn out, draw fresh gold (labelproof gold sample)"
     return [note]

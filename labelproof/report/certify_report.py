@@ -69,7 +69,7 @@ class CertifyReport:
             "coverage": self.coverage,
             "results": {group: asdict(found) for group, found in self.results.items()},
             "wear": {
-                "n_strategies": self.wear.n_strategies,
+                "n_looks": self.wear.n_looks,
                 "n_opened": len(self.wear.opened),
                 "looks": [asdict(look) for look in self.wear.looks],
             },
@@ -100,6 +100,12 @@ class CertifyReport:
         needs = [(g, f.more_gold) for g, f in self.results.items() if f.more_gold is not None]
         lines += [f"- {group_name(group)}: {need.why}" for group, need in needs]
         return "\n".join(lines) + "\n"
+
+
+def plot_folder(store_root: Path, report: CertifyReport) -> Path:
+    """Return where a report's plots go by default: beside the store."""
+    name = report.certificate.certificate_id if report.certificate else "none"
+    return store_root / "plots" / f"{report.project}-{report.strategy}-{name}"
 
 
 def write_plots(report: CertifyReport, folder: Path) -> list[Path]:

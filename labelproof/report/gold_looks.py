@@ -26,6 +26,7 @@ class Look:
     answers_fp: str
     split: str
     gold_fp: str
+    split_fp: str
     purpose: Purpose
     reason: str | None
     ts: datetime
@@ -35,8 +36,9 @@ class Look:
 class Wear:
     """How worn the certify split is for one strategy. ``opened``: item id → why it no longer counts for it."""
 
-    n_strategies: int
-    """Strategy versions judged on these items, this one included: the certificate's delta is divided by it."""
+    n_looks: int
+    """Judgements on these items, this one included: strategy versions, and versions of the split that grew. The
+    certificate's delta is divided by it: testing again after more gold came in is one more chance to be lucky."""
     opened: Mapping[str, str]
     looks: Sequence[Look]
 
@@ -81,6 +83,7 @@ def all_looks(store: TraceStore, project: str) -> list[Look]:
             answers_fp=answers.get(row["strategy_fp"], row["strategy_fp"]),
             split=row["split"],
             gold_fp=row["gold_fp"],
+            split_fp=row["split_fp"],
             purpose=row["purpose"],
             reason=row["reason"],
             ts=row["ts"],
@@ -109,16 +112,18 @@ def wear(store: TraceStore, work: Workload, item_ids: Sequence[str]) -> Wear:
         ).to_pylist()
     }
     wanted = set(item_ids)
+    assert work.gold is not None
+    current = (mine, work.gold.split_fingerprint("certify"))
     opened: dict[str, str] = {}
-    others: set[str] = set()
+    others: set[tuple[str, str]] = set()
     looks = []
     for look in all_looks(store, project):
         shared = looked.get((look.gold_fp, look.split), set()) & wanted
         if not shared:
             continue
         looks.append(look)
-        if look.answers_fp != mine:
-            others.add(look.answers_fp)
+        if (look.answers_fp, look.split_fp) != current:
+            others.add((look.answers_fp, look.split_fp))
         if look.purpose != "certify" and (born is None or look.ts < born):
             what = "declared as used for tuning" if look.purpose == "tuning" else "scored openly"
             told = f" ({look.reason})" if look.reason else ""
@@ -127,7 +132,7 @@ def wear(store: TraceStore, work: Workload, item_ids: Sequence[str]) -> Wear:
                     item_id,
                     f"{what} on {look.ts:%Y-%m-%d} with {look.strategy}@{short(look.answers_fp)}{told}",
                 )
-    return Wear(n_strategies=len(others) + 1, opened=opened, looks=looks)
+    return Wear(n_looks=len(others) + 1, opened=opened, looks=looks)
 
 
 def first_stored(store: TraceStore, project: str) -> dict[str, datetime]:

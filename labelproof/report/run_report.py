@@ -56,10 +56,8 @@ class RunReport:
         ]
         if s["routing_mode"] == "threshold" and s["auto_accept"]:
             found.append(("", "auto-accept is UNCERTIFIED: a plain threshold, no error rate is promised"))
-        elif s["routing_mode"] == "certified" and not s["auto_accept"]:
-            found.append(
-                ("", "nothing is auto-accepted without a valid certificate for this strategy version")
-            )
+        elif s["routing_mode"] == "certified":
+            found.append(("Certificate", _certificate_text(s)))
         for fitted in s["calibrators"]:
             gold = f"fitted on {fitted['n']} gold items" if fitted["n"] else "no gold: bias removal only"
             found.append(("Confidence", f"{fitted['method']} calibration, {gold}. {fitted['why']}".strip()))
@@ -147,6 +145,21 @@ def estimate_text(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.3f} (n = {estimate.n})"
     return f"{estimate.value:.3f} (95 % interval {estimate.low:.3f}-{estimate.high:.3f}, n = {estimate.n})"
+
+
+def _certificate_text(summary: Mapping[str, Any]) -> str:
+    """Return which certificate the run relied on and what it promises, or why there was none."""
+    one = summary.get("certificate")
+    if one is None:
+        return f"none, so nothing is auto-accepted: {summary.get('no_certificate')}"
+    promises = [
+        f"{'all others' if group['group'] == '*' else group['group']}: error at most {group['alpha']:.1%} "
+        f"at confidence >= {group['threshold']:.3f}"
+        for group in one["groups"]
+        if group["certified"]
+    ]
+    sure = f"{1 - one['delta']:.0%} sure"
+    return f"{one['certificate_id']} ({sure}; {'; '.join(promises)}), valid until {one['expires_at'][:10]}"
 
 
 def _rate(summary: Mapping[str, Any]) -> str:

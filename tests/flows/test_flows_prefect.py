@@ -15,6 +15,7 @@ import pytest
 
 from labelproof.stack import prefect_env, start_server
 from tests.conftest import MakeProject
+from tests.report.certify_helpers import project
 from tests.run.run_helpers import ROOT, rows
 from tests.scripted_server import scripted_server
 
@@ -43,7 +44,7 @@ def test_a_run_is_in_prefects_history_with_tags_artifacts_and_links(
             server_url, tmp_path, "run", str(folder), "--store", str(store), "--batch-size", "20", "--json"
         )
         assert done.returncode == 0, done.stderr
-        scored = _score_flow(server_url, tmp_path, folder, store)
+        scored = _flow("score", server_url, tmp_path, folder, store)
         assert scored.returncode == 0, scored.stderr
     summary = orjson.loads(done.stdout)
     assert summary["done"] == 50
@@ -102,10 +103,31 @@ def _labelproof(url: str, root: Path, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-def _score_flow(url: str, root: Path, folder: Path, store: Path) -> subprocess.CompletedProcess[str]:
+def test_a_certificate_is_issued_by_a_flow_that_leaves_its_table_and_plot(
+    server_url: str, make_project: MakeProject, tmp_path: Path
+) -> None:
+    with project(make_project, name="proven") as (folder, _):
+        done = _flow("certify", server_url, tmp_path, folder, tmp_path / "store")
+        assert done.returncode == 0, done.stderr
+    named = {"flow_runs": {"name": {"any_": ["certify-proven-champion"]}}}
+    (flow_run,) = _post(server_url, "flow_runs/filter", named)
+    assert flow_run["state_type"] == "COMPLETED"
+    assert {"project:proven", "strategy:champion"} <= set(flow_run["tags"])
+    wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run["id"]]}}}
+    artifacts = {one["key"]: one for one in _post(server_url, "artifacts/filter", wanted)}
+    table = artifacts["certify-proven-champion"]
+    assert "**Certified (with 95% confidence)" in table["data"]
+    picture = artifacts["certify-proven-champion-risk-coverage"]
+    assert (picture["type"], picture["data"][:22]) == ("image", "data:image/png;base64,")
+    (one,) = rows(tmp_path / "store", "FROM current_certificates")
+    assert one["state"] == "issued"
+
+
+def _flow(name: str, url: str, root: Path, folder: Path, store: Path) -> subprocess.CompletedProcess[str]:
+    params = f"{name.capitalize()}Params"
     code = (
-        "import asyncio\nfrom flows.score_flow import score\nfrom flows.params import ScoreParams\n"
-        f"asyncio.run(score(ScoreParams(project={str(folder)!r}, store={str(store)!r})))\n"
+        f"import asyncio\nfrom flows.{name}_flow import {name}\nfrom flows.params import {params}\n"
+        f"asyncio.run({name}({params}(project={str(folder)!r}, store={str(store)!r})))\n"
     )
     env = {**os.environ, **prefect_env(root, url), "PYTHONPATH": str(ROOT)}
     return subprocess.run(

@@ -157,7 +157,7 @@ def test_fingerprint_is_of_what_the_gold_says_not_of_its_order(
 
 
 def test_each_item_may_carry_its_own_design(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"id": "i0", "label": "ok", "how": "", "p": "", "draw": ""},
         {"id": "i1", "label": "ok", "how": "region", "p": 0.25, "draw": "S1"},
         {"id": "i2", "label": "ok", "how": "guessed", "p": 0.5, "draw": ""},
@@ -173,7 +173,7 @@ def test_each_item_may_carry_its_own_design(tmp_path: Path) -> None:
 
 
 def test_a_weighted_item_without_its_probability_is_refused(tmp_path: Path) -> None:
-    rows = [{"id": "i0", "label": "ok", "how": "active"}]
+    rows: list[dict[str, object]] = [{"id": "i0", "label": "ok", "how": "active"}]
     found = read(tmp_path, rows, design_column="how")
     assert found.rows == ()
     assert "design active needs the item's inclusion probability" in found.errors[0].reason

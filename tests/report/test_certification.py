@@ -159,8 +159,8 @@ def test_more_strategies_on_the_same_gold_pay_with_delta(make_project: MakeProje
         )
         second = certified(folder, store, "candidate")
         assert second.results[REST].delta == 0.025
-        assert second.wear.n_strategies == 2
-        assert any("2 strategy versions were judged" in note for note in second.notes)
+        assert second.wear.n_looks == 2
+        assert any("2 judgements rest on this gold" in note for note in second.notes)
 
 
 def test_gold_whose_results_were_seen_certifies_no_later_strategy(

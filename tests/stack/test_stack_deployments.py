@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from flows.params import LabelParams, ScoreParams
+from flows.params import CertifyParams, LabelParams, ScoreParams
 from labelproof.stack.api import POOL
 from labelproof.stack.env import ROOT_VARIABLE
 from labelproof.stack.setup import read_deployments
 
 CHECKOUT = Path(__file__).parents[2]
-MODELS: dict[str, type[BaseModel]] = {"LabelParams": LabelParams, "ScoreParams": ScoreParams}
+MODELS: dict[str, type[BaseModel]] = {
+    model.__name__: model for model in (LabelParams, ScoreParams, CertifyParams)
+}
 DEPLOYMENTS = read_deployments(CHECKOUT)
 
 
@@ -33,7 +35,11 @@ def entry_function(deployment: dict[str, Any]) -> ast.AsyncFunctionDef:
 
 
 def test_the_deployments_have_the_names_that_the_docs_and_scripts_use() -> None:
-    assert [name_of(one) for one in DEPLOYMENTS] == ["label/production", "score/nightly"]
+    assert [name_of(one) for one in DEPLOYMENTS] == [
+        "label/production",
+        "score/nightly",
+        "certify/fortnightly",
+    ]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)

@@ -80,7 +80,7 @@ def test_scheduled_runs_appear_a_worker_executes_and_history_survives(root: Path
     code, first = labelproof(root, "up")
     assert code == 0, first
     assert {one["name"] for one in first["services"] if one["ready"]} == {"server", "worker"}
-    assert [one["active"] for one in first["schedules"]] == [False, False], "off until asked for"
+    assert [one["active"] for one in first["schedules"]] == [False, False, False], "off until asked for"
     assert first["next_scheduled_run"] is None
 
     code, switched = labelproof(root, "up", "--schedules")
