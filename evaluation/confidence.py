@@ -106,10 +106,9 @@ def brier(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, seed: int, resam
     interval of the error share. None for no items.
     """
     c, y = confidence_pair(confidence, correct)
-    if_right, if_wrong = (1 - c) ** 2, c**2
+    if_right, more_if_wrong = (1 - c) ** 2, c**2 - (1 - c) ** 2
 
     def statistic(weight: FloatArray, wrong: FloatArray) -> FloatArray:
-        total = (weight - wrong) @ if_right + wrong @ if_wrong
-        return np.asarray(total / weight.sum(axis=1))
+        return np.asarray((weight @ if_right + wrong @ more_if_wrong) / weight.sum(axis=1))
 
     return jeffreys_bootstrap(statistic, 1.0 - y, seed=seed, resamples=resamples)

@@ -126,5 +126,6 @@ def _mean_selective_risk(weight: FloatArray, wrong: FloatArray, starts: IntArray
         share = np.add.reduceat(wrong, starts, axis=1) / np.add.reduceat(weight, starts, axis=1)
         wrong = weight * np.repeat(share, np.diff(np.append(starts, n)), axis=1)
     accepted = np.cumsum(weight, axis=1)
-    risk = np.cumsum(wrong, axis=1) / accepted
-    return np.asarray((weight * risk).sum(axis=1) / accepted[:, -1], dtype=np.float64)
+    risk = np.cumsum(wrong, axis=1)
+    risk /= accepted
+    return np.asarray(np.einsum("ij,ij->i", weight, risk) / accepted[:, -1], dtype=np.float64)

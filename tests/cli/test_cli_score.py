@@ -47,7 +47,7 @@ def test_the_document_has_intervals_calibrator_and_plots(
         assert rows[metric]["n"] == 60
     (used,) = found["calibrators"]
     assert (used["n"], used["n_decisions"]) == (60, 60)
-    assert used["method"] in ("batch", "temperature", "multinomial")
+    assert used["method"] in ("raw", "batch", "temperature", "multinomial")
     assert "out-of-fold log loss" in used["why"]
     names = {Path(file).name for file in found["plots"]}
     assert names == {

@@ -143,6 +143,7 @@ def test_the_report_says_why() -> None:
     report = fitted.report
     assert report is not None
     assert [c.name for c in report.candidates] == [
+        "raw",
         "batch",
         "temperature",
         "multinomial(biases)",
@@ -157,7 +158,7 @@ def test_the_report_says_why() -> None:
     assert report.ece_floor is not None
     plain = json.loads(json.dumps(report.to_json()))
     assert plain["accuracy"]["value"] == report.accuracy.value
-    assert plain["candidates"][0]["name"] == "batch"
+    assert plain["candidates"][1]["name"] == "batch"
 
 
 def test_fitted_calibrators_travel_as_json_and_are_deterministic() -> None:
@@ -227,3 +228,22 @@ def test_wrong_input_is_refused() -> None:
         )
     with pytest.raises(ConfigError, match="class_prior"):
         fit_calibrator(data.log_probs, data.labels, data.classes, class_prior=(0.5, 0.5))
+
+
+def test_a_calibrated_score_is_left_as_it_is() -> None:
+    """Log-probabilities that are the truth: raw wins in most of 8 draws of 400, and says so in words."""
+    rng = np.random.default_rng(12)
+    kept = []
+    for seed in range(8):
+        data = simulate(400, 3, prior=np.full(3, 1 / 3), seed=100 + seed)
+        fitted = fit_calibrator(data.bayes, data.labels, data.classes, seed=seed)
+        assert fitted.report is not None
+        if fitted.method == "raw":
+            kept.append(fitted)
+            assert "left as they are" in fitted.report.why
+            assert fitted.predict(data.bayes).probs == pytest.approx(np.exp(data.bayes), abs=1e-6)
+    assert len(kept) >= 5
+    few = rng.choice(400, 49, replace=False)
+    small = fit_calibrator(data.bayes[few], [data.labels[i] for i in few], data.classes)
+    assert small.report is not None
+    assert "raw" not in {c.name for c in small.report.candidates}
