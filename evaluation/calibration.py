@@ -1,8 +1,9 @@
 """Labels and honest confidence from a small model's label log-probabilities.
 
 ``fit_calibrator`` tries the calibrators from simple to rich, judges each on items it has not seen,
-and prefers the simpler within one standard error. A small model's raw argmax is never the label:
-with no gold at all, batch calibration removes the prompt's bias first.
+and prefers the simpler within one standard error. A small model's raw argmax is not trusted as the
+label: with no gold at all, batch calibration removes the prompt's bias first, and only gold of 50 items
+or more can show that nothing needs to be done (``raw``).
 """
 
 from __future__ import annotations
