@@ -116,7 +116,7 @@ def alt_test(
             _show_alt_test(console(), result)
         if result.test.passed is None:
             raise typer.Exit(EXIT_USER)
-        if not result.test.passed:
+        if not result.test.passed or result.test.constant_passes:
             raise typer.Exit(EXIT_NO)
 
 
@@ -225,6 +225,11 @@ def _verdict(result: AltTestResult) -> str:
     test = result.test
     if test.passed is None:
         return f"[bold yellow]Cannot say[/] whether the model may replace the annotators: {test.reason}"
+    if test.passed and test.constant_passes:
+        return (
+            f"[bold yellow]No evidence that the model may replace the annotators[/]: it wins against {test.n_won} of "
+            f"{test.n_tested} at epsilon {test.epsilon:g}, but a constant answer passes too"
+        )
     may = (
         "[bold green]The model may replace the annotators"
         if test.passed

@@ -119,7 +119,8 @@ def test_a_constant_answer_that_would_pass_is_said(work: Path, call: Call) -> No
     (work / "votes.csv").write_text("item,annotator,label\n" + "\n".join(rows) + "\n")
     (work / "model.csv").write_text("item,label\n" + "".join(f"i{i},fine\n" for i in range(200)))
     code, out = call("alt-test", "--votes", "votes.csv", "--model", "model.csv", "--epsilon", "0.2")
-    assert code == 0
+    assert code == 1, "a test that a constant passes proves nothing"
+    assert out.startswith("No evidence that the model may replace the annotators")
     assert "But so would answering 'fine' to everything" in out
 
 
