@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -130,11 +130,21 @@ def by_encoder(name: str, work: Workload) -> Labelled:
     )
 
 
-def measure(labelled: Labelled, draws: int) -> Iterator[DrawnGold]:
-    """All cases of one pool; the seed names the set and the gold size, so both labellers see the same draws' positions."""
-    for n_gold in gold_sizes(len(labelled.pool.correct)):
-        seed = [0, list(SETS).index(labelled.name), n_gold]
-        yield from draw_gold(labelled.pool, n_gold=n_gold, alphas=ALPHAS, delta=DELTA, draws=draws, seed=seed)
+def measure(labelled: Labelled, draws: int) -> list[DrawnGold]:
+    """All cases of one pool by alpha, then gold size. The draws depend on the set and the gold size alone."""
+    cases = [
+        case
+        for n_gold in gold_sizes(len(labelled.pool.correct))
+        for case in draw_gold(
+            labelled.pool,
+            n_gold=n_gold,
+            alphas=ALPHAS,
+            delta=DELTA,
+            draws=draws,
+            seed=[0, list(SETS).index(labelled.name), n_gold],
+        )
+    ]
+    return sorted(cases, key=lambda case: (case.alpha, case.n_gold))
 
 
 def markdown(pools: Sequence[Labelled], cases: Sequence[tuple[Labelled, DrawnGold]]) -> str:
