@@ -45,8 +45,9 @@ def why_not(
             f"too little gold: {where} {first.n_accepted} gold items lie{wrong}; even without a single error it takes"
             f" {needed} to show with {share_text(1 - delta)} certainty that at most {share_text(alpha)} are wrong"
         )
+    what = "too many errors" if first.n_errors > alpha * first.n_accepted else "not enough evidence yet"
     return (
-        f"too many errors: {where} {first.n_errors} of {first.n_accepted} gold items are wrong"
+        f"{what}: {where} {first.n_errors} of {first.n_accepted} gold items are wrong"
         f" ({100 * first.n_errors / first.n_accepted:.1f} %); the true error rate there may be up to {100 * (first.upper or 1.0):.1f} %"
         f" (upper {share_text(1 - delta)} bound), and at most {share_text(alpha)} is asked for"
     )

@@ -63,6 +63,7 @@ def certify(
     pool_is_complete: bool = False,
     region_low: float | None = None,
     grid: npt.ArrayLike | None = None,
+    plan_delta: float | None = None,
 ) -> Certification:
     """The certified threshold, or why there is none, from gold drawn uniformly at random.
 
@@ -72,7 +73,8 @@ def certify(
     binomial; with ``pool_is_complete`` (``pool_confidence`` has every item of the finite pool that the gold was drawn
     from without replacement, gold included) exact hypergeometric, which certifies sooner when the gold is
     a sizeable part of the pool. ``grid``: own thresholds, strict to lenient, chosen without the gold's labels;
-    default :func:`threshold_grid`.
+    default :func:`threshold_grid`. ``plan_delta``: the delta that a test with more gold will be held to, where repeated
+    looks divide it (default: ``delta``); ``more_gold`` plans for it.
 
     Gold with unequal inclusion probabilities needs :func:`certify_weighted`. No gold or an empty pool gives an
     uncertified answer with its reason. ConfigError for NaN, values outside [0, 1], lengths that differ, a grid out of
@@ -106,7 +108,7 @@ def certify(
     if not tested or not tested[0].passed:
         reason = why_not(tested, gold, pool, alpha, delta, finite=pool_is_complete)
         need = plan_more_gold(
-            tested, gold, pool, alpha, delta, finite=pool_is_complete, own_grid=grid is not None
+            tested, gold, pool, alpha, plan_delta or delta, finite=pool_is_complete, own_grid=grid is not None
         )
     return conclude(
         tested,

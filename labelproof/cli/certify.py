@@ -31,7 +31,10 @@ def certify(
     ] = 0.05,
     per_class: Annotated[
         list[str] | None,
-        typer.Option("--per-class", help="Stricter promise for one label, LABEL=ALPHA; may be repeated."),
+        typer.Option(
+            "--per-class",
+            help="Stricter promise for one label, LABEL=ALPHA; may be repeated: delta is divided among all promises.",
+        ),
     ] = None,
     pool: Annotated[
         int, typer.Option(min=1, help="Items of the pool whose confidences choose the candidate thresholds.")
@@ -163,7 +166,7 @@ def _show(out: Console, report: CertifyReport, paths: list[Path]) -> None:
     for group, found in report.results.items():
         naive = found.naive
         table.add_row(
-            group_name(group),
+            group_name(group, alone=len(report.results) == 1),
             f"error ≤ {found.alpha:.1%}, δ {found.delta:.3g}",
             "none" if found.threshold is None else f"≥ {found.threshold:.3f}",
             f"{found.n_accepted} of {found.n_gold}",
@@ -180,7 +183,9 @@ def _show(out: Console, report: CertifyReport, paths: list[Path]) -> None:
         out.print(f"- {escape(note)}")
     for group, found in report.results.items():
         if found.more_gold is not None:
-            out.print(f"- {escape(group_name(group))}: {escape(found.more_gold.why)}")
+            out.print(
+                f"- {escape(group_name(group, alone=len(report.results) == 1))}: {escape(found.more_gold.why)}"
+            )
     if report.certificate is not None:
         out.print(
             f"\nCertificate [bold]{report.certificate.certificate_id}[/], valid until {report.certificate.expires_at[:10]}; "
@@ -190,10 +195,26 @@ def _show(out: Console, report: CertifyReport, paths: list[Path]) -> None:
         if path.suffix == ".html":
             out.print(f"Plot  {escape(str(path))} (also .svg, .png)", soft_wrap=True)
     name = command_name()
-    if report.certificate is None:
-        out.print(
-            f"\n[bold]Next[/]\n  {name} gold sample {report.project} --strategy {report.strategy} --budget 200"
-        )
+    for line in _next_steps(name, report):
+        out.print(line)
+
+
+def _next_steps(name: str, report: CertifyReport) -> list[str]:
+    """Return the commands that would bring a certificate, for the cheapest of the groups that lack one."""
+    if report.certificate is not None:
+        return []
+    draw = f"{name} gold sample {report.project} --strategy {report.strategy}"
+    needs = [found.more_gold for found in report.results.values() if found.more_gold is not None]
+    reachable = [need for need in needs if need.n_accepted_more]
+    if reachable:
+        need = min(reachable, key=lambda one: one.n_accepted_more or 0)
+        how = f"--budget {need.n_accepted_more} --at-least {need.confidence_at_least:.4g}"
+        return [f"\n[bold]Next[/]\n  {draw} {how}"]
+    if needs and report.n_gold:
+        return [
+            f"\n[bold]Next[/]\n  {name} score {report.project} --strategy {report.strategy}   [dim]where it is wrong[/]"
+        ]
+    return [f"\n[bold]Next[/]\n  {draw} --budget 200"]
 
 
 def _show_list(out: Console, project: str, found: list[Standing]) -> None:
@@ -210,7 +231,7 @@ def _show_list(out: Console, project: str, found: list[Standing]) -> None:
     for standing in found:
         one = standing.certificate
         promises = [
-            f"{group_name(p.group)}: ≤ {p.alpha:.1%} at ≥ {p.threshold:.3f}"
+            f"{group_name(p.group, alone=len(one.groups) == 1)}: ≤ {p.alpha:.1%} at ≥ {p.threshold:.3f}"
             for p in one.groups
             if p.certified
         ]

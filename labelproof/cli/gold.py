@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from labelproof.cli._common import command_name, console, emit_json, user_errors
 from labelproof.cli.run import JsonOption, ProjectArgument, StoreOption, StrategyOption
+
+if TYPE_CHECKING:
+    from agents.run.workload import Workload
 
 app = typer.Typer(
     no_args_is_help=True, help="Draw gold where it helps, build versions, see how worn they are."
@@ -24,10 +27,14 @@ def sample(
     design: Annotated[
         Literal["region", "random"],
         typer.Option(
-            help="region: uniformly where a threshold could end up; random: uniformly from everything."
+            help="region: uniformly where a threshold could end up, good for this version of the strategy; random: uniformly from everything, good for every version."
         ),
     ] = "region",
     alpha: Annotated[float | None, typer.Option(min=0, max=1, help="The promise aimed at.")] = None,
+    at_least: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Lower end of the region; default: from the calibration split."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other items.")] = 0,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -48,13 +55,16 @@ def sample(
                 now=datetime.now(UTC),
                 design="simple_random" if design == "random" else "region",
                 alpha=alpha,
+                at_least=at_least,
                 seed=seed,
                 listen=listen,
             )
         if as_json:
             emit_json(draw.to_json())
             return
-        where = "all items" if draw.region_low is None else f"items with confidence >= {draw.region_low:.3f}"
+        where = "items that are not gold yet"
+        if draw.region_low is not None:
+            where += f" and have a confidence >= {draw.region_low:.3f}"
         out = console()
         out.print(
             f"Drawn [bold]{draw.n}[/] of {draw.pool_n} {where} (each with probability {draw.inclusion_prob:.3f}); "
@@ -62,16 +72,31 @@ def sample(
         )
         name = command_name()
         out.print(
-            f"\n[bold]Next[/]\n  {name} review export {project} --kind gold --to gold_tasks.csv   "
-            f"[dim]fill in, then: {name} review import {project} gold_tasks.csv[/]\n"
-            f"  {name} gold build {project} --to data/gold_v2.jsonl"
+            f"\n[bold]Next[/], by two people:\n"
+            f"  {name} review export {project} --kind gold --annotator NAME --to NAME.csv   [dim]fill in[/]\n"
+            f"  {name} review import {project} NAME.csv\n"
+            f"then\n  {name} gold build {project} --to {_next_file(work)}   [dim]says what project.yaml needs[/]\n"
+            f"  {name} certify {project}"
         )
+
+
+def _next_file(work: Workload) -> str:
+    """Return a name for the next gold file that is not taken."""
+    from itertools import count
+
+    spec = work.folder.spec.gold
+    place = Path(spec.path).parent if spec is not None else Path("data")
+    names = (place / f"gold_v{n}.jsonl" for n in count(2))
+    return str(next(name for name in names if not (work.folder.folder / name).exists()))
 
 
 @app.command("build")
 def build(
     project: ProjectArgument,
-    to: Annotated[Path, typer.Option(help="New gold file, relative to the project folder.")],
+    to: Annotated[Path, typer.Option(help="New gold file (.jsonl), relative to the project folder.")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Build although drawn items still wait for votes.")
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,7 +108,7 @@ def build(
 
         work = load_workload(project, None)
         with open_store(store or default_store()) as opened:
-            built = build_gold(opened, work, work.folder.folder / to)
+            built = build_gold(opened, work, work.folder.folder / to, partial=partial)
         if as_json:
             emit_json(built)
             return
@@ -114,9 +139,7 @@ def list_versions(project: ProjectArgument, store: StoreOption = None, as_json: 
         if as_json:
             emit_json(versions)
             return
-        table = Table(
-            "gold", "stored", "split", "items", "drawn", "strategies judged", "results opened", box=None
-        )
+        table = Table("gold", "stored", "split", "items", "drawn", "judgements", "results opened", box=None)
         for version in versions:
             for name, split in version["splits"].items():
                 drawn = ", ".join(f"{n} {design}" for design, n in split["designs"].items())
@@ -126,7 +149,7 @@ def list_versions(project: ProjectArgument, store: StoreOption = None, as_json: 
                     name,
                     str(split["n"]),
                     drawn,
-                    str(split["n_strategies"]),
+                    str(split["n_looks"]),
                     "yes" if split["opened"] else "no",
                 )
         console().print(table if versions else "No gold is stored yet: a run stores the version it uses.")
@@ -162,6 +185,6 @@ def used(
             emit_json({"voided": voided})
             return
         console().print(
-            f"Noted. {len(voided)} certificates voided{': ' + ', '.join(voided) if voided else ''}. "
-            "Strategies made from now on need fresh gold."
+            f"Noted. Certificates voided: {', '.join(voided) or 'none, all stand for versions made before that'}. "
+            "Versions made after that need fresh gold."
         )

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from agents.certificates import GroupProof, StoredCertificate, answers_fingerprint, issue
+from agents.certificates import GroupProof, StoredCertificate, answers_fingerprint, issue, standings
 from agents.routing import REST, group_of
 from agents.run.judge import Answer, Answers, judge, pool_sample
 from agents.run.session import LabelSession
 from agents.run.workload import Workload
 from evaluation.audits import audit_probabilities
-from evaluation.certificates import Certification, certify, certify_weighted
+from evaluation.certificates import Certification, certificate_p_value, certify, certify_weighted
 from labelproof.report.certify_gold import certify_rows, usable_rows
 from labelproof.report.certify_report import CertifyReport, group_name
 from labelproof.report.gold_looks import Wear, record_look, wear
@@ -75,7 +75,6 @@ def certify_strategy(
         work, store, [*pool, *items], max_cost_usd=request.max_cost_usd, listen=listen, drive=drive
     )
     worn = wear(store, work, [row.item_id for row in rows])
-    record_look(store, work, "certify", "certify", now)
     delta = request.delta / worn.n_looks
     usable, region_low, notes = usable_rows(store, work, rows, answers, worn)
     notes += _wear_notes(request.delta, worn)
@@ -91,21 +90,32 @@ def certify_strategy(
         notes.append(
             "the confidence was fitted on no gold: thresholds are certified all the same, coverage suffers"
         )
-    results = _tested(work, open_gold, usable, answers, pool_answers, alphas, delta, request, region_low)
+    results = _tested(
+        work, open_gold, usable, answers, pool_answers, alphas, delta, request, region_low, worn.n_looks
+    )
+    if any(_could_have_passed(found) for found in results.values()):
+        record_look(store, work, "certify", "certify", now)
+    elif usable:
+        notes.append(
+            "no outcome could have certified with so little gold, so this was not counted as a look at it"
+        )
     coverage = _coverage(pool_answers, results)
-    certificate = None
+    certificate, stale = None, None
     if any(found.certified for found in results.values()):
-        certificate = _certificate(
-            work, answers, results, worn, coverage, request, now,
-            designs={row.design for row in usable}, pool=pool_answers, alpha=alpha,
-        )  # fmt: skip
-        issue(store, certificate, now)
+        proven_at = _proven_at(store, work, now)
+        stale = _stale(proven_at, request.valid_days, now)
+        if stale is None:
+            certificate = _certificate(
+                work, answers, results, worn, coverage, request, now,
+                designs={row.design for row in usable}, pool=pool_answers, alpha=alpha, proven_at=proven_at,
+            )  # fmt: skip
+            issue(store, certificate, now)
     return CertifyReport(
         project=work.folder.name,
         strategy=work.strategy.name,
         strategy_fp=work.resolved.fingerprint,
         certificate=certificate,
-        reason=None if certificate else _why(results, usable, rows, worn),
+        reason=None if certificate else stale or _why(results, usable, rows, worn),
         results=results,
         n_gold=len(usable),
         n_held=held,
@@ -146,6 +156,7 @@ def _tested(
     delta: float,
     request: CertifyRequest,
     region_low: float | None,
+    n_looks: int,
 ) -> dict[str, Certification]:
     if any(row.design in ("stratified", "active") for row in usable):
         return {REST: _weighted(work, usable, answers, pool, alphas[REST], delta)}
@@ -163,8 +174,16 @@ def _tested(
             delta=share,
             pool_is_complete=request.finite_pool,
             region_low=region_low,
+            plan_delta=share * n_looks / (n_looks + 1),
         )
     return results
+
+
+def _could_have_passed(found: Certification) -> bool:
+    """Return whether some labels of the gold would have earned a certificate: else the verdict tells nothing."""
+    if found.method != "fixed-sequence-binomial" or not found.tested:
+        return found.n_gold > 0
+    return certificate_p_value(0, found.tested[0].n_accepted, found.alpha) <= found.delta
 
 
 def _weighted(
@@ -247,6 +266,7 @@ def _certificate(
     designs: set[str],
     pool: Sequence[Answer],
     alpha: float,
+    proven_at: datetime,
 ) -> StoredCertificate:
     assert work.gold is not None
     accepted = np.asarray(_accepted(pool, results))
@@ -290,13 +310,39 @@ def _certificate(
         else None,
         run_id=answers.run_id,
         issued_at=now.isoformat(),
-        expires_at=(now + timedelta(days=request.valid_days)).isoformat(),
+        expires_at=(proven_at + timedelta(days=request.valid_days)).isoformat(),
+    )
+
+
+def _proven_at(store: TraceStore, work: Workload, now: datetime) -> datetime:
+    """Return when these answers were first certified on this very gold: testing it again proves nothing new."""
+    assert work.gold is not None
+    same = (answers_fingerprint(work.resolved.snapshot), work.gold.split_fingerprint("certify"))
+    earlier = [
+        datetime.fromisoformat(standing.certificate.issued_at)
+        for standing in standings(store, work.folder.name, now)
+        if (standing.certificate.answers_fp, standing.certificate.split_fp) == same
+    ]
+    return min([*earlier, now])
+
+
+def _stale(proven_at: datetime, valid_days: int, now: datetime) -> str | None:
+    if now < proven_at + timedelta(days=valid_days):
+        return None
+    return (
+        f"this gold proved it on {proven_at:%Y-%m-%d}, more than {valid_days} days ago, and testing it again proves nothing "
+        "about today's items. Draw fresh gold (or allow more with --valid-days)"
     )
 
 
 def _why(
     results: Mapping[str, Certification], usable: Sequence[GoldRow], rows: Sequence[GoldRow], worn: Wear
 ) -> str:
+    if not usable and not worn.opened:
+        return (
+            f"all {len(rows)} gold items were drawn for another version of the strategy, so they speak of its "
+            "confidences. Draw again; a draw with --design random serves every version"
+        )
     if not usable:
         return (
             f"all {len(rows)} gold items had been looked at before this version of the strategy existed "

@@ -93,7 +93,7 @@ class CertifyReport:
             upper = "-" if found.upper is None else f"{found.upper:.1%}"
             coverage = "-" if found.coverage is None else f"{found.coverage:.0%}"
             lines.append(
-                f"| {group_name(group)} | error ≤ {found.alpha:.1%} | {threshold} | {found.n_accepted} of {found.n_gold} "
+                f"| {group_name(group, alone=len(self.results) == 1)} | error ≤ {found.alpha:.1%} | {threshold} | {found.n_accepted} of {found.n_gold} "
                 f"| {found.n_errors} | {upper} | {coverage} |"
             )
         lines += ["", *(f"- {note}" for note in self.notes)]
@@ -127,6 +127,8 @@ def write_plots(report: CertifyReport, folder: Path) -> list[Path]:
     return paths
 
 
-def group_name(group: str) -> str:
-    """Return a group of labels in words."""
-    return "all others" if group == REST else group
+def group_name(group: str, *, alone: bool = False) -> str:
+    """Return a group of labels in words; ``alone``: no other group has a promise of its own."""
+    if group != REST:
+        return group
+    return "all labels" if alone else "all others"

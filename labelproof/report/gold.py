@@ -53,6 +53,7 @@ def sample_gold(
     now: datetime,
     design: SampleDesign = "region",
     alpha: float | None = None,
+    at_least: float | None = None,
     pool: int | None = None,
     seed: int = 0,
     listen: Callable[[LabelSession], Callable[[], None]] | None = None,
@@ -61,12 +62,17 @@ def sample_gold(
     """Draw ``budget`` items for the certify split and write a blind review task for each.
 
     ``region``: uniformly among the items whose confidence could end up accepted, judged on the calibration split; gold
-    below it would tell nothing about the threshold. ``simple_random``: uniformly among all items. Items that are
+    below it would tell nothing about the threshold. ``at_least`` sets the lower end instead. ``simple_random``: uniformly among all items. Items that are
     gold already, or drawn before, are not drawn. ``ConfigError`` when nothing is left to draw.
     """
     asked = store.query(
         "SELECT item_id FROM review_tasks WHERE project = ? AND kind = 'gold'", [work.folder.name], fresh=True
     )
+    if design == "simple_random" and _region_draws(store, work.folder.name):
+        raise ConfigError(
+            "a draw from everything is no longer uniform: an earlier draw took items out of a region of confidences",
+            hint="draw with --design region, or add items to the project's source and start new gold",
+        )
     taken = {row.item_id for row in work.gold.rows} if work.gold else set()
     taken |= set(asked["item_id"].to_pylist())
     candidates = pool_sample(work, pool, seed)
@@ -76,7 +82,9 @@ def sample_gold(
     if design == "region":
         calibration = work.gold_items("calibration")
         answers = judge(work, store, [*candidates, *calibration], listen=listen, drive=drive)
-        low = _region(work, answers, candidates, calibration, alpha or work.resolved.routing.alpha)
+        low = at_least
+        if low is None:
+            low = _region(work, answers, candidates, calibration, alpha or work.resolved.routing.alpha)
         fresh = [item for item in fresh if _open_confidence(answers, item) >= low]
         spec = {
             "region_low": low,
@@ -135,11 +143,15 @@ class GoldBuild:
     """What `gold:` in project.yaml has to say for it."""
 
 
-def build_gold(store: TraceStore, work: Workload, target: Path) -> GoldBuild:
+def build_gold(store: TraceStore, work: Workload, target: Path, *, partial: bool = False) -> GoldBuild:
     """Write a new version of the gold set with the drawn items whose label people agree on (or adjudicated).
 
-    Versions are immutable: an existing file is refused. New items join the split ``certify``.
+    Versions are immutable: an existing file is refused. New items join the split ``certify``. ``ConfigError`` when
+    nothing is new, and, unless ``partial``, while drawn items wait: the items that are answered first, or that people
+    agree on, are not a random part of a draw.
     """
+    if target.suffix != ".jsonl":
+        raise ConfigError(f"gold is written as JSONL, found {target.name!r}", hint="--to data/gold_v2.jsonl")
     if target.exists():
         raise ConfigError(
             f"{target} exists; gold versions are immutable",
@@ -166,6 +178,20 @@ def build_gold(store: TraceStore, work: Workload, target: Path) -> GoldBuild:
         for row in old
     ]
     new = [o for o in outcomes if o["final_label"] is not None and o["item_id"] not in known]
+    waiting = sum(o["state"] == "open" for o in outcomes)
+    disputed = sum(o["state"] == "disputed" for o in outcomes)
+    if not new:
+        raise ConfigError(
+            f"no drawn item has been decided since the last version; {waiting} wait for votes, {disputed} for an adjudicator",
+            hint=f"labelproof review export {work.folder.name} --kind gold --to gold_tasks.csv",
+        )
+    if (waiting or disputed) and not partial:
+        raise ConfigError(
+            f"{waiting} drawn items wait for votes and {disputed} for an adjudicator; those that are decided already are not a "
+            "random part of the draw",
+            hint=f"labelproof review export {work.folder.name} --kind gold --to gold_tasks.csv; or build all the same "
+            "with --partial if what was answered was left to chance",
+        )
     lines += [
         {
             "id": o["external_id"],
@@ -177,8 +203,6 @@ def build_gold(store: TraceStore, work: Workload, target: Path) -> GoldBuild:
         }
         for o in new
     ]
-    if not lines:
-        raise ConfigError("there is no gold yet, and no drawn item has been decided")
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as file:
         file.writelines(orjson.dumps(line) + b"\n" for line in lines)
@@ -186,8 +210,8 @@ def build_gold(store: TraceStore, work: Workload, target: Path) -> GoldBuild:
         path=target,
         n_old=len(old),
         n_new=len(new),
-        n_waiting=sum(o["state"] == "open" for o in outcomes),
-        n_disputed=sum(o["state"] == "disputed" for o in outcomes),
+        n_waiting=waiting,
+        n_disputed=disputed,
         fields={
             "label_column": "label",
             "split_column": "split",
@@ -220,9 +244,16 @@ def gold_versions(store: TraceStore, project: str) -> list[dict[str, Any]]:
     for version in versions.values():
         for name, split in version["splits"].items():
             mine = [k for k in looks if k.gold_fp == version["gold_fp"] and k.split == name]
-            split["n_strategies"] = len({look.answers_fp for look in mine})
+            split["n_looks"] = len({look.answers_fp for look in mine})
             split["opened"] = any(look.purpose != "certify" for look in mine)
     return list(versions.values())
+
+
+def _region_draws(store: TraceStore, project: str) -> bool:
+    rows = store.query(
+        "SELECT 1 FROM gold_samples WHERE project = ? AND design = 'region' LIMIT 1", [project], fresh=True
+    )
+    return bool(rows.num_rows)
 
 
 def _region(
@@ -235,7 +266,7 @@ def _region(
     if not found:
         raise ConfigError(
             "no item has a confidence that could be accepted: all failed or go to people anyway",
-            hint="draw from everything: --design simple_random",
+            hint="draw from everything: --design random",
         )
     return region_for_sampling(
         [answer.confidence or 0.0 for answer in judged],

@@ -87,6 +87,8 @@ class QualityReport:
     @property
     def promise_sentence(self) -> str:
         """What was promised, and whether it holds, in one sentence."""
+        if self.promised is None and not self.n_decisions:
+            return "Nothing was decided, so no promise could be kept or broken."
         if self.promised is None:
             some = "Not all of these decisions carry a promise" if self.checks else "Nothing was promised"
             why = (
@@ -222,6 +224,8 @@ class QualityReport:
         if right.value is None or right.low is None or promised is None or right.value <= promised:
             return "the audits so far neither reach it nor rule it out"
         more = math.ceil(right.n * ((right.value - right.low) / (right.value - promised)) ** 2) - right.n
+        if right.n + more > self.n_decisions:
+            return "even auditing all of these decisions would not prove it at this rate; more decisions are needed"
         return f"at this rate about {count(max(1, more))} more audits would prove it"
 
 
@@ -312,7 +316,11 @@ def _rate_text(estimate: Estimate) -> str:
 def _unanswerable(project: str, found: AutoDecisions, audits: Audits) -> tuple[str | None, str | None]:
     """Return why there is no answer and the command to run next; (None, None) when there is one."""
     if found.n == 0 and not found.outside:
-        return "no automatic decision was made in this period", f"labelproof run {project}"
+        why = "no automatic decision was made in this period"
+        return (
+            why,
+            f"labelproof certificates {project}, then labelproof certify {project} or labelproof run {project}",
+        )
     if found.n == 0:
         reasons = "; ".join(
             f"{count(n)} auto-decisions are not covered: {why}" for why, n in found.outside.items()

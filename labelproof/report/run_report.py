@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.run.workload import Workload
 from evaluation.intervals import Estimate
+from labelproof.report.certify_report import group_name
 from labelproof.report.scoring import ScoreReport, score_workload
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import short
@@ -153,7 +154,7 @@ def _certificate_text(summary: Mapping[str, Any]) -> str:
     if one is None:
         return f"none, so nothing is auto-accepted: {summary.get('no_certificate')}"
     promises = [
-        f"{'all others' if group['group'] == '*' else group['group']}: error at most {group['alpha']:.1%} "
+        f"{group_name(group['group'], alone=len(one['groups']) == 1)}: error at most {group['alpha']:.1%} "
         f"at confidence >= {group['threshold']:.3f}"
         for group in one["groups"]
         if group["certified"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tests.report.certify_helpers import (
     is_sure,
     opened,
     project,
+    truth,
 )
 from tests.run.run_helpers import rows, run
 
@@ -163,6 +165,45 @@ def test_more_strategies_on_the_same_gold_pay_with_delta(make_project: MakeProje
         assert any("2 judgements rest on this gold" in note for note in second.notes)
 
 
+def test_more_gold_is_another_look_and_the_same_gold_proves_nothing_new(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    with project(make_project, gold=gold_rows(100)) as (folder, _), opened(tmp_path) as store:
+        first = certified(folder, store, valid_days=30)
+        assert first.certificate is not None
+        again = certified(folder, store, valid_days=30, now=NOW + timedelta(days=20))
+        assert again.certificate is not None
+        assert again.certificate.expires_at == first.certificate.expires_at
+        late = certified(folder, store, valid_days=30, now=NOW + timedelta(days=30))
+        assert late.certificate is None
+        assert "testing it again proves nothing about today's items" in late.sentence
+        more = "".join(
+            json.dumps({"id": f"m{i}", "label": truth(i), "split": "certify"}) + "\n" for i in range(160, 300)
+        )
+        with (folder / "gold.jsonl").open("a") as file:
+            file.write(more)
+        grown = certified(folder, store, valid_days=30, now=NOW + timedelta(days=30))
+        assert grown.certificate is not None
+        assert (grown.results[REST].delta, grown.wear.n_looks) == (0.025, 2)
+
+
+def test_gold_drawn_for_another_version_alone_certifies_nothing_and_says_so(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    with project(make_project) as (folder, _), opened(tmp_path) as store:
+        lines = [json.loads(line) for line in (folder / "gold.jsonl").read_text().splitlines()]
+        for line in lines:
+            if line["split"] == "certify":
+                line |= {"design": "region", "p": 0.5, "draw": "S-elsewhere"}
+        (folder / "gold.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        text = (folder / "project.yaml").read_text()
+        columns = "split_column: split, design_column: design, inclusion_prob_column: p, sample_column: draw"
+        (folder / "project.yaml").write_text(text.replace("split_column: split", columns))
+        report = certified(folder, store)
+        assert report.certificate is None
+        assert "drawn for another version of the strategy" in report.sentence
+
+
 def test_gold_whose_results_were_seen_certifies_no_later_strategy(
     make_project: MakeProject, tmp_path: Path
 ) -> None:
@@ -258,5 +299,5 @@ def test_the_plot_and_the_page_say_the_same(make_project: MakeProject, tmp_path:
         assert "http://" not in paths[2].read_text().replace("http://www.w3.org", "")
         page = report.markdown()
         assert report.sentence in page
-        assert "| all others |" in page
+        assert "| all labels |" in page
         assert report.to_json()["certified"] is True

@@ -80,12 +80,12 @@ def test_from_no_certificate_through_a_draw_to_a_certificate(
         report = certified(folder, store)
         assert report.certificate is not None
         assert report.certificate.design == "region"
-        assert report.results[REST].delta == 0.025, "the same strategy was tested when there was less gold"
+        assert report.results[REST].delta == 0.05, "no outcome of the first try could have certified: no look"
         assert any("only thresholds from there on are tested" in note for note in report.notes)
         first, second = gold_versions(store, "mini")
         assert (first["splits"]["certify"]["n"], second["splits"]["certify"]["n"]) == (150, 30)
         assert first["splits"]["certify"]["designs"] == {"region": 120, "simple_random": 30}
-        assert first["splits"]["certify"]["n_strategies"] == 1
+        assert [version["splits"]["certify"]["n_looks"] for version in (first, second)] == [1, 0]
 
 
 def test_a_draw_for_another_strategy_is_left_out_with_a_word(
@@ -132,9 +132,29 @@ def test_versions_are_immutable_and_a_draw_never_repeats_an_item(
         first = sample_gold(store, work, 25, now=NOW, design="simple_random")
         second = sample_gold(store, work, 25, now=NOW, design="simple_random", seed=1)
         assert (first.n, second.n) == (25, 15), "40 items were neither gold nor drawn"
+        with pytest.raises(ConfigError, match="40 wait for votes"):
+            build_gold(store, work, folder / "gold_v2.jsonl")
         drawn = rows(store, "SELECT count(*) AS n, count(DISTINCT item_id) AS ids FROM review_tasks")
         assert drawn == [{"n": 40, "ids": 40}]
         with pytest.raises(ConfigError, match="no item is left to draw"):
             sample_gold(store, work, 1, now=NOW, design="simple_random", seed=2)
-        built = build_gold(store, work, folder / "gold_v2.jsonl")
-        assert (built.n_new, built.n_waiting) == (0, 40)
+        with pytest.raises(ConfigError, match="JSONL"):
+            build_gold(store, work, folder / "gold_v2.csv")
+        tasks = [row["task_id"] for row in rows(store, "SELECT task_id FROM review_tasks LIMIT 7")]
+        for annotator in ("ann", "bob"):
+            vote(store, tasks, ["safe"] * 7, annotator)
+        with pytest.raises(ConfigError, match="not a random part"):
+            build_gold(store, work, folder / "gold_v2.jsonl")
+        built = build_gold(store, work, folder / "gold_v2.jsonl", partial=True)
+        assert (built.n_new, built.n_waiting) == (7, 33)
+
+
+def test_a_draw_from_everything_after_one_from_a_region_is_refused(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    with project(make_project, gold=gold_rows(30)) as (folder, _), opened(tmp_path) as store:
+        work = load_workload(str(folder), None)
+        draw = sample_gold(store, work, 20, now=NOW, at_least=0.9)
+        assert draw.region_low == 0.9
+        with pytest.raises(ConfigError, match="no longer uniform"):
+            sample_gold(store, work, 20, now=NOW, design="simple_random")
