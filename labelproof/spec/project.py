@@ -96,7 +96,9 @@ class GoldSpec(Spec):
     @model_validator(mode="after")
     def _weighted(self) -> GoldSpec:
         if self.design != "simple_random" and self.inclusion_prob_column is None:
-            raise ValueError(f"design {self.design} needs inclusion_prob_column: its items do not count alike")
+            raise ValueError(
+                f"design {self.design} needs inclusion_prob_column: its items do not count alike"
+            )
         return self
 
 
