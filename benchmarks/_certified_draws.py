@@ -100,8 +100,8 @@ class _Tally:
 
 
 def gold_sizes(n_pool: int) -> tuple[int, ...]:
-    """100, 200 and half of the pool, ascending, as far as the pool has them."""
-    return tuple(sorted({n for n in (100, 200, n_pool // 2) if 0 < n <= n_pool}))
+    """100, 200 and half of the pool, ascending; sizes that leave nothing of the pool to draw are left out."""
+    return tuple(sorted({n for n in (100, 200, n_pool // 2) if 0 < n < n_pool}))
 
 
 def draw_gold(

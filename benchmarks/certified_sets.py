@@ -32,8 +32,10 @@ from evaluation.ranking import auroc
 from evaluation.text_classifier import cross_fit_text_classifier
 from labelproof.store import TraceStore, open_store
 
-SIZES = {"surge_toxicity": (200, 760), "davidson": (120, 330), "edos": (120, 330)}
+SIZES = {"surge_toxicity": (200, 760), "davidson": (120, 330), "edos": (100, 200)}
 """Calibration and pool items of each set, when nothing else is asked for."""
+SMALL = (100, 200)
+"""The same for a set that is not listed there."""
 ALPHAS = (0.05, 0.10)
 DELTA = 0.05
 OUT = Path(__file__).parent / "validity" / "results"
@@ -199,8 +201,8 @@ def _say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.certified_sets", description=__doc__)
     parser.add_argument("sets", nargs="*", default=list(SIZES), metavar="SET", help=f"of {', '.join(SETS)}")
-    parser.add_argument("--calibration", type=int, help="gold items to calibrate on (default: 200 or 120)")
-    parser.add_argument("--pool", type=int, help="pool items (default: 760 or 330)")
+    parser.add_argument("--calibration", type=int, help="gold items to calibrate on (default: 200, 120, 100)")
+    parser.add_argument("--pool", type=int, help="pool items (default: 760, 330, 200)")
     parser.add_argument("--draws", type=int, default=500, help="gold draws per case")
     parser.add_argument("--keep", type=Path, help="folder of one project per set, kept between calls")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for real_sets.json and real_sets.md")
@@ -212,7 +214,7 @@ def main() -> int:
     cases: list[tuple[Labelled, DrawnGold]] = []
     with tempfile.TemporaryDirectory(prefix="labelproof-sets-") as place:
         for name in options.sets:
-            calibration, pool = SIZES.get(name, (120, 330))
+            calibration, pool = SIZES.get(name, SMALL)
             work, store = open_set(
                 name,
                 (options.keep or Path(place)) / name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from evaluation._arrays import FloatArray
 from evaluation._certificate_gold import gold_needed_in_finite_pool, more_gold
 from evaluation._certificate_grid import START_COVERAGE, fewest_accepted
 from evaluation._certificate_sequence import Gold, Pool
@@ -63,16 +64,16 @@ def plan_more_gold(
     finite: bool,
     own_grid: bool,
 ) -> GoldNeed | None:
-    """The cheaper of two plans for a certificate; None when there is nothing to accept.
+    """The cheapest plan for a certificate; None when there is nothing to accept.
 
-    The plans: more gold above the strictest threshold tested now, and above the strictest that
-    a large gold set would be tested at (coverage .25; the top level that holds a twentieth of a coarse pool);
-    with the caller's ``own_grid`` only the first, as the sequence always starts there.
+    The plans: more gold above the strictest threshold tested now, and above those that a larger gold set would start at
+    (coverage .25; each level of a coarse pool that accepts at least a twentieth of it); with the caller's ``own_grid``
+    only the first, as the sequence always starts there.
     """
     if len(pool.inside) == 0 or not tested or tested[0].coverage == 0:
         return None
     first = tested[0].threshold
-    candidates = np.array([first] if own_grid else [_strictest_with_ample_gold(pool), first])
+    candidates = np.array([first]) if own_grid else np.append(_starts_with_ample_gold(pool), first)
     accepted, errors = gold.counts(candidates)
     in_pool = pool.n_at_least(candidates)
     plans = [
@@ -91,11 +92,14 @@ def plan_more_gold(
     return min(plans, key=lambda plan: plan.n_random_more or np.inf)
 
 
-def _strictest_with_ample_gold(pool: Pool) -> float:
+def _starts_with_ample_gold(pool: Pool) -> FloatArray:
+    """Thresholds that a test on more gold could start at, strict to lenient."""
     ascending = pool.inside
     values = ascending[np.append(True, ascending[1:] != ascending[:-1])]
-    share = _SMALLEST_COVERAGE if len(values) <= _COARSE_LEVELS else START_COVERAGE
-    return float(ascending[len(ascending) - max(1, int(np.ceil(share * len(ascending) - 1e-9)))])
+    coarse = len(values) <= _COARSE_LEVELS
+    share = _SMALLEST_COVERAGE if coarse else START_COVERAGE
+    strictest = ascending[len(ascending) - max(1, int(np.ceil(share * len(ascending) - 1e-9)))]
+    return np.asarray(values[values <= strictest][::-1] if coarse else [strictest], dtype=np.float64)
 
 
 def share_text(share: float) -> str:

@@ -83,7 +83,8 @@ def test_the_same_seed_gives_the_same_numbers_whatever_the_order_of_items() -> N
 
 
 @pytest.mark.parametrize(
-    ("n_pool", "sizes"), [(760, (100, 200, 380)), (330, (100, 165, 200)), (150, (75, 100)), (1, ())]
+    ("n_pool", "sizes"),
+    [(760, (100, 200, 380)), (330, (100, 165, 200)), (200, (100,)), (150, (75, 100)), (1, ())],
 )
 def test_gold_sizes_fit_the_pool(n_pool: int, sizes: tuple[int, ...]) -> None:
     assert gold_sizes(n_pool) == sizes
