@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types contracts e2e up down docs bench clean
+.PHONY: help demo test check lint types contracts e2e stack-test validity clean
 help:  ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -36,6 +36,9 @@ stack-test: $(STAMP)  ## Run the tests that start a real Prefect server
 
 e2e: $(STAMP)  ## Run the end-to-end tests with the embedded model
 	@LABELPROOF_E2E=1 $(RUN)python -m pytest -m e2e -p no:randomly
+
+validity: $(STAMP)  ## Simulate every statistical promise (2 000 data sets each, about 20 minutes)
+	@$(RUN)python -m benchmarks.validity
 
 lint: $(STAMP)  ## Check style
 	@$(RUN)ruff check --quiet . && $(RUN)ruff format --quiet --check .
