@@ -21,7 +21,7 @@ pytestmark = pytest.mark.stack
 CHECKOUT = Path(__file__).parents[2]
 TINY_FLOW = """
 from prefect import flow, task
-from flows.params import LabelParams, ScoreParams
+from flows.params import CertifyParams, LabelParams, ScoreParams
 
 @task
 async def count(n: int) -> int:
@@ -34,6 +34,10 @@ async def label(params: LabelParams) -> int:
 @flow(name="score")
 async def score(params: ScoreParams) -> int:
     return 0
+
+@flow(name="certify")
+async def certify(params: CertifyParams) -> int:
+    return 0
 """
 
 
@@ -44,7 +48,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", "5")  # 60 s otherwise
     shipped = (CHECKOUT / "prefect.yaml").read_text(encoding="utf-8")
-    for entrypoint in ("flows/label_flow.py:label", "flows/score_flow.py:score"):
+    for entrypoint in (
+        "flows/label_flow.py:label",
+        "flows/score_flow.py:score",
+        "flows/certify_flow.py:certify",
+    ):
         assert entrypoint in shipped
         shipped = shipped.replace(entrypoint, "tiny_flow.py:" + entrypoint.partition(":")[2])
     (tmp_path / "prefect.yaml").write_text(shipped, encoding="utf-8")
