@@ -25,7 +25,7 @@ class SimulatedPool:
     def risk(self, threshold: float) -> float:
         """True error rate among the items with confidence >= threshold."""
         accepted = self.correct[np.searchsorted(self.confidence, threshold, side="left") :]
-        return 1.0 - int(np.count_nonzero(accepted)) / len(accepted)
+        return (len(accepted) - int(np.count_nonzero(accepted))) / len(accepted)
 
     def oracle_coverage(self, alpha: float) -> float:
         """Largest share that may be accepted at an error rate of alpha, knowing every label."""
