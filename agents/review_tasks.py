@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from labelproof.spec.hashing import digest
-
-TaskKind = Literal["audit", "gold", "routed", "disagreement", "appeal"]
-VOTES_WANTED: Mapping[TaskKind, int] = {"audit": 2, "gold": 2, "routed": 1, "disagreement": 1, "appeal": 2}
-"""Independent blind votes that decide a task."""
+from labelproof.spec.review import VOTES_WANTED, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +42,41 @@ def gold_task_id(project: str, item_id: str) -> str:
     return digest(["review-task", "gold", project, item_id])
 
 
+def routed_task_id(project: str, item_id: str) -> str:
+    """Return the id of the question what to decide on an item that the machine may not decide."""
+    return digest(["review-task", "routed", project, item_id])
+
+
+def disagreement_task_id(project: str, item_id: str, strategies: Sequence[str]) -> str:
+    """Return the id of the question which of several strategy versions is right on an item."""
+    return digest(["review-task", "disagreement", project, item_id, sorted(strategies)])
+
+
+def appeal_task_id(project: str, item_id: str, contested: str) -> str:
+    """Return the id of an appeal; ``contested`` is the vote, task or decision that it is against."""
+    return digest(["review-task", "appeal", project, item_id, contested])
+
+
+def check_task_id(project: str, item_id: str, reviewer: str) -> str:
+    """Return the id of a hidden gold item put before one reviewer."""
+    return digest(["review-task", "check", project, item_id, reviewer])
+
+
 def task_columns(tasks: Sequence[ReviewTask]) -> dict[str, list[Any]]:
     """Return tasks as columns for ``TraceStore.append``."""
     rows = [asdict(task) for task in tasks]
     return {name: [row[name] for row in rows] for name in ReviewTask.__slots__}
+
+
+__all__ = [
+    "VOTES_WANTED",
+    "ReviewTask",
+    "TaskKind",
+    "appeal_task_id",
+    "audit_task_id",
+    "check_task_id",
+    "disagreement_task_id",
+    "gold_task_id",
+    "routed_task_id",
+    "task_columns",
+]

@@ -83,7 +83,7 @@ def load_workload(
         read=read,
         project_fp=digest(
             {
-                "project": folder.spec.model_dump(mode="json"),
+                "project": folder.spec.model_dump(mode="json", exclude={"review"}),  # decides no label
                 "guideline": folder.guideline(),
                 "guideline_short": folder.guideline_short(),
             }

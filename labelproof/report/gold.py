@@ -178,8 +178,8 @@ def build_gold(store: TraceStore, work: Workload, target: Path, *, partial: bool
         for row in old
     ]
     new = [o for o in outcomes if o["final_label"] is not None and o["item_id"] not in known]
-    waiting = sum(o["state"] == "open" for o in outcomes)
-    disputed = sum(o["state"] == "disputed" for o in outcomes)
+    waiting = sum(o["state"] in ("open", "closed") for o in outcomes)
+    disputed = sum(o["state"] in ("disputed", "escalated") for o in outcomes)
     if not new:
         raise ConfigError(
             f"no drawn item has been decided since the last version; {waiting} wait for votes, {disputed} for an adjudicator",

@@ -29,7 +29,10 @@ decided AS (
     ) = 1
 ),
 audits AS (
-    SELECT item_id, any_value(state) AS state, any_value(final_label) AS final_label,
+    -- A question raised needs an adjudicator as a dispute does; a closed audit is still unanswered.
+    SELECT item_id,
+           any_value(CASE state WHEN 'escalated' THEN 'disputed' WHEN 'closed' THEN 'open' ELSE state END) AS state,
+           any_value(final_label) AS final_label,
            any_value(n_answers - n_votes) AS n_undecided
     FROM task_outcomes WHERE project = $project AND kind = 'audit' GROUP BY item_id
 ),

@@ -39,9 +39,10 @@ FROM task_outcomes AS t
 LEFT JOIN current_items AS i ON i.item_id = t.item_id AND i.project = t.project
 LEFT JOIN text_by_hash AS x ON x.text_hash = i.text_hash
 LEFT JOIN (
-    SELECT DISTINCT task_id FROM current_votes WHERE project = $project AND annotator = $annotator
+    SELECT DISTINCT task_id FROM current_votes
+    WHERE project = $project AND annotator = $annotator AND answer <> 'withdrawn'
 ) AS a ON a.task_id = t.task_id
-WHERE t.project = $project AND t.state = $state AND ($kind IS NULL OR t.kind = $kind)
+WHERE t.project = $project AND t.state IN (SELECT unnest($states)) AND t.kind <> 'check' AND ($kind IS NULL OR t.kind = $kind)
 ORDER BY epoch(t.ts)::BIGINT // 86400, md5(t.task_id)
 """
 
@@ -101,8 +102,8 @@ def review_sheet(
 ) -> ReviewSheet:
     """Return the open tasks of a project as a blind sheet, oldest day first and in random order within it.
 
-    ``kind``: one kind of task, ``all``, or ``disputed``: tasks whose reviewers gave different labels, for
-    an adjudicator (who does not see those labels). The order is the same for everybody, so that two
+    ``kind``: one kind of task, ``all``, or ``disputed``: tasks whose reviewers gave different labels
+    or raised a question, for an adjudicator (who does not see those labels). The order is the same for everybody, so that two
     reviewers with the same ``limit`` answer the same tasks. Tasks that ``annotator`` has answered are left
     out. No open task gives an empty sheet.
     """
@@ -111,7 +112,7 @@ def review_sheet(
         {
             "project": folder.name,
             "annotator": annotator,
-            "state": "disputed" if kind == "disputed" else "open",
+            "states": ["disputed", "escalated"] if kind == "disputed" else ["open"],
             "kind": None if kind in ("all", "disputed") else kind,
         },
         fresh=True,

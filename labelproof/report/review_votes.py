@@ -264,8 +264,11 @@ def _problem(
             "to go back to it, write a note beside it"
         )
     if role == "adjudicator" and vote_id not in known.current:
-        if task["state"] not in ("disputed", "adjudicated"):
-            return f"nothing to adjudicate: the task is {task['state']}, reviewers have not given different labels"
+        if task["state"] not in ("disputed", "escalated", "adjudicated"):
+            return (
+                f"nothing to adjudicate: the task is {task['state']}, reviewers have neither given different labels "
+                "nor raised a question"
+            )
         if (vote.task_id, vote.annotator) in known.reviewers:
             return f"{vote.annotator!r} was a reviewer of this task: somebody else adjudicates it"
     return None

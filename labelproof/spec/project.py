@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.labels import LabelSchema
+from labelproof.spec.review import ReviewPolicy
 from labelproof.spec.strategy import NAME, Spec, Strategy, load_strategy
 from labelproof.spec.yamlio import load_yaml
 
@@ -157,15 +158,20 @@ class Project(Spec):
     default_strategy: str = "champion"
     targets: tuple[Target, ...] = ()
     contacts: tuple[Contact, ...] = ()
+    review: ReviewPolicy = ReviewPolicy()
+    """How people work on its review tasks: overlap, order, leases, care. Decides no label: outside every fingerprint."""
 
     @model_validator(mode="after")
     def _known_labels(self) -> Project:
-        named = {*self.routing.always_review, *self.routing.per_class_alpha}
+        named = {
+            **{label: "review.skills" for rule in self.review.skills.values() for label in rule.labels},
+            **dict.fromkeys((*self.routing.always_review, *self.routing.per_class_alpha), "routing"),
+        }
         known = {*self.labels.leaves, *(parent.name for parent in self.labels.classes)}
-        unknown = sorted(named - known)
+        unknown = sorted(named.keys() - known)
         if unknown:
             raise ValueError(
-                f"routing names label {unknown[0]!r}; expected one of {', '.join(sorted(known))}"
+                f"{named[unknown[0]]} names label {unknown[0]!r}; expected one of {', '.join(sorted(known))}"
             )
         if self.class_prior:
             leaves = set(self.labels.leaves)

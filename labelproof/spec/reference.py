@@ -26,6 +26,7 @@ from labelproof.spec.project import (
     SplitFractions,
     Target,
 )
+from labelproof.spec.review import Care, Checks, ReviewPolicy, SkillRule
 from labelproof.spec.strategy import (
     CalibrateStep,
     ConsensusStep,
@@ -61,6 +62,10 @@ _PROJECT: tuple[Section, ...] = (
     ("gold", GoldSpec),
     ("gold.fractions", SplitFractions),
     ("routing", RoutingPolicy),
+    ("review", ReviewPolicy),
+    ("review.checks", Checks),
+    ("review.skills.NAME", SkillRule),
+    ("review.care", Care),
     ("targets", Target),
     ("contacts", Contact),
 )
@@ -107,6 +112,11 @@ _MEANINGS: Mapping[str, str] = {
     "Project.gold": "Human labels; null: nothing is scored, and calibration removes bias only.",
     "Project.routing": "Who decides what, unless the strategy's route step says otherwise.",
     "Project.default_strategy": "Used by commands without `--strategy`.",
+    "ReviewPolicy.skills": "What some tasks ask of a reviewer, by a name of your choice; reviewers have skills of these names.",
+    "ReviewPolicy.checks": "Hidden gold that measures reviewers.",
+    "ReviewPolicy.care": "What protects reviewers.",
+    "SkillRule.kinds": "Tasks of these kinds ask for it.",
+    "Care.blur_from": "Lowest severity that starts blurred with `blur: severe`.",
     "Project.targets": "Promised levels; stored with the project, not acted upon yet.",
     "Project.contacts": "People to tell, in order; stored with the project, not acted upon yet.",
     "LabelSchema.classes": "The labels, in the order prompts show them.",

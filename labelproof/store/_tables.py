@@ -149,7 +149,7 @@ ts | time | When.
 review_tasks | Questions to people: audits, gold candidates, routed items. What became of them: view `task_outcomes`.
 task_id | text | The task; the same item drawn for the same reason has the same id.
 project | text | Project name.
-kind | text | One of audit, gold, routed, disagreement, appeal.
+kind | text | One of audit, gold, routed, disagreement, appeal, check (hidden gold that measures a reviewer).
 item_id | text | The item.
 run_id | text | The run that made the task; NULL for samples drawn by hand.
 strategy_fp | text | Version of the strategy whose decision is asked about.
@@ -170,11 +170,22 @@ task_id | text | The task; NULL for votes imported for agreement only.
 item_id | text | The item.
 annotator | text | Who.
 role | text | reviewer, or adjudicator (whose label stands when reviewers differ).
-answer | text | label, skip, flag or unclear.
+answer | text | label, skip, flag, unclear, or withdrawn (the earlier answer was taken back).
 label | text | The label, in canonical form; NULL unless `answer` is label.
 note | text | What the annotator wrote.
 source | text | Where the vote came from.
 seconds | real | Time it took.
+ts | time | When.
+signature | text | HMAC over the vote's other columns by the app that took it; NULL for votes from files.
+
+review_events | What happened to review tasks besides votes.
+event_id | text | The event.
+project | text | Project name.
+task_id | text | The task.
+item_id | text | The item.
+actor | text | Who did it; `labelproof` when the queue did by its rules.
+event | text | closed (no longer asked), reopened, or escalated (a lead must decide).
+reason | text | Why.
 ts | time | When.
 
 gold_samples | Draws of items for gold, with the design needed to weigh them.
@@ -245,6 +256,7 @@ current_decisions | The latest decision per item and strategy version.
 current_gold | The latest label per gold set version and item.
 current_certificates | Each certificate with its latest event.
 current_votes | The latest answer of each annotator on each task.
-task_outcomes | Each review task with its state (open, agreed, disputed, adjudicated) and final label.
+task_outcomes | Each review task with its state (open, agreed, disputed, escalated, adjudicated, closed) and final label.
+final_labels | One label per item: what people decided last (appeal, adjudication, agreement), else what was auto-accepted.
 item_trace | The steps of each item in each run in order; a step stored twice shows its latest row.
 """

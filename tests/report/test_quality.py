@@ -312,14 +312,16 @@ def test_decisions_that_cannot_be_weighed_are_left_out_with_the_reason(
     assert list(report.outside.values()) == [10, 3, 2, 1]
 
 
-def test_answers_other_than_a_label_leave_an_audit_open(store: TraceStore, folder: ProjectFolder) -> None:
+def test_a_raised_question_leaves_an_audit_to_an_adjudicator(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
     add_run(store)
     ids = decide(store, ["safe"] * 4, audited=[True] * 4)
     settle(store, ids[:2], ["safe", "safe"])
     tasks = add_tasks(store, ids[2:])
     add_votes(store, tasks, ids[2:], [None, "safe"], annotator="ann", at=T0)
     audits = quality_report(store, folder).audits
-    assert (audits.n_settled, audits.n_open, audits.n_undecided) == (2, 2, 1)
+    assert (audits.n_settled, audits.n_open, audits.n_disputed, audits.n_undecided) == (2, 1, 1, 0)
 
 
 # --- which decisions ---------------------------------------------------------------------------

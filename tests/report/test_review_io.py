@@ -356,7 +356,7 @@ def test_the_latest_vote_of_each_reviewer_decides(store: TraceStore, folder: Pro
     (task,) = add_tasks(store, ids)
     add_votes(store, [task], ids, ["spam"], annotator="ann", at=T0)
     add_votes(store, [task], ids, [None], annotator="bob", at=T0)
-    assert outcome(store, task) == ("open", None)
+    assert outcome(store, task) == ("escalated", None)
     add_votes(store, [task], ids, ["spam"], annotator="bob", at=T0 + days(1))
     assert outcome(store, task) == ("agreed", "spam")
     assert review_sheet(store, folder).rows == ()

@@ -1,0 +1,1 @@
+"""Leases, accounts and sessions: what several app processes share and nobody needs to keep."""

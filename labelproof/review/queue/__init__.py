@@ -1,0 +1,1 @@
+"""The queue of one project as a pure state machine."""
