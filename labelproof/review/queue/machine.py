@@ -1,0 +1,330 @@
+"""The queue of one project: what was asked and answered, and who gets which task next."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from sortedcontainers import SortedList
+
+from labelproof.review.model import (
+    DECIDED,
+    FOR_LEADS,
+    NothingToDo,
+    Outcome,
+    Reviewer,
+    ReviewError,
+    Task,
+    TaskEvent,
+    Vote,
+    VoteRole,
+)
+from labelproof.review.queue._answers import Answers
+from labelproof.review.queue._holds import Hold, Holds
+from labelproof.review.queue._shelves import Place, Shelf, Shelves
+from labelproof.review.queue._takers import Obstacles, Taker
+from labelproof.review.queue.outcome import Seat, is_newer, outcome_of, seat_of
+from labelproof.review.queue.overview import QueueOverview, Tally
+from labelproof.spec.labels import Severity
+from labelproof.spec.review import ReviewPolicy
+
+_NOTHING_SEEN: Mapping[Severity, int] = MappingProxyType({})
+_EVENT_ORDER: dict[TaskEvent, int] = {"closed": 0, "reopened": 1, "escalated": 2}
+"""Of events at the same time the last of these counts, so that their order of arrival does not."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """A task with all that is known of it.
+
+    ``votes``: the newest of each seat, withdrawn ones too. ``stand``: where it waits to be handed out when nobody holds it,
+    None when it is not to be handed out.
+    """
+
+    task: Task
+    outcome: Outcome
+    votes: dict[Seat, Vote] = field(default_factory=dict)
+    event: tuple[datetime, TaskEvent] | None = None
+    stand: tuple[Shelves, Shelf] | None = None
+
+    @property
+    def place(self) -> Place:
+        return (self.task.rank, self.task.task_id)
+
+    def people(self, role: VoteRole) -> frozenset[str]:
+        """Return whoever ever answered in a role, even if they took it back."""
+        return frozenset(vote.annotator for vote in self.votes.values() if vote.role == role)
+
+
+class Queue:
+    """The state of one project's review tasks, as a function of what was added: tasks, votes, events, holds.
+
+    In memory and without I/O; the clock is an argument; not thread-safe. Tasks, votes and events may come in any order and
+    more than once: the state is the same. Votes are facts here: who may vote is asked before (``refusal``).
+    Holds are what this process knows of leases; a vote does not end its author's hold, ``release`` does.
+    """
+
+    def __init__(self, policy: ReviewPolicy) -> None:
+        self.policy = policy
+        self._records: dict[str, _Record] = {}
+        self._items: dict[str, list[str]] = {}
+        self._vote_ids: set[str] = set()
+        self._early_votes: dict[str, list[Vote]] = {}
+        self._early_events: dict[str, tuple[datetime, TaskEvent]] = {}
+        self._open = Shelves()
+        self._leads = Shelves()
+        self._for_leads: SortedList[Place] = SortedList()
+        self._to_escalate: SortedList[Place] = SortedList()
+        self._holds = Holds()
+        self._answers = Answers()
+        self._tally = Tally()
+
+    # What happened
+
+    def add(self, task: Task) -> bool:
+        """Take a task in and return whether it is new; of two rows with one id the earlier counts."""
+        record = self._records.get(task.task_id)
+        if record is None:
+            record = _Record(task, outcome_of(task, (), None))
+            record.event = self._early_events.pop(task.task_id, None)
+            self._records[task.task_id] = record
+            self._items.setdefault(task.item_id, []).append(task.task_id)
+            for vote in self._early_votes.pop(task.task_id, ()):
+                self._keep(record, vote)
+            self._enter(record)
+            return True
+        if task.made_at < record.task.made_at:
+            self._leave(record)
+            self._items[record.task.item_id].remove(task.task_id)
+            self._items.setdefault(task.item_id, []).append(task.task_id)
+            record.task = task
+            self._enter(record)
+        return False
+
+    def apply_vote(self, vote: Vote) -> Outcome | None:
+        """Take a vote in and return what became of its task; None while the task is unknown (the vote waits for it)."""
+        record = self._records.get(vote.task_id)
+        if vote.vote_id in self._vote_ids:
+            return None if record is None else record.outcome
+        self._vote_ids.add(vote.vote_id)
+        if record is None:
+            self._early_votes.setdefault(vote.task_id, []).append(vote)
+            return None
+        self._leave(record)
+        self._keep(record, vote)
+        self._enter(record)
+        return record.outcome
+
+    def apply_event(self, task_id: str, event: TaskEvent, at: datetime) -> Outcome | None:
+        """Take an event in and return what became of its task; None while the task is unknown. The latest counts."""
+        record = self._records.get(task_id)
+        if record is None:
+            self._early_events[task_id] = _later(self._early_events.get(task_id), (at, event))
+            return None
+        self._leave(record)
+        record.event = _later(record.event, (at, event))
+        self._enter(record)
+        return record.outcome
+
+    # Leases
+
+    def hold(self, task_id: str, reviewer: str, until: datetime) -> None:
+        """Note that a reviewer holds a task, known or not yet, until a time; it replaces any other holder."""
+        if task_id not in self._holds:
+            self._unshelve(task_id)
+        self._holds.add(task_id, Hold(reviewer, until))
+
+    def release(self, task_id: str) -> None:
+        """Note that nobody holds a task."""
+        if self._holds.drop(task_id):
+            self._shelve(task_id)
+
+    def expire(self, now: datetime) -> list[str]:
+        """Free tasks whose hold ended at ``now`` or before, and return them."""
+        ended = self._holds.expired(now)
+        for task_id in ended:
+            self.release(task_id)
+        return ended
+
+    def holder(self, task_id: str) -> str | None:
+        """Return who holds a task; a hold that has ended counts until ``expire``."""
+        hold = self._holds.get(task_id)
+        return None if hold is None else hold.reviewer
+
+    # What to do next
+
+    def first_for(
+        self,
+        reviewer: Reviewer,
+        now: datetime,
+        *,
+        role: VoteRole = "reviewer",
+        seen: Mapping[Severity, int] = _NOTHING_SEEN,
+        skip: Container[str] = (),
+    ) -> Task | NothingToDo:
+        """Return the most urgent task for somebody, or why there is none. It is not held by this: call ``hold``.
+
+        A reviewer gets open tasks that nobody holds, outside ``skip``, that they have not answered (or have taken their answer back)
+        nor adjudicated, with skills and language of theirs, and below the daily limit of their severity; ``seen``: items
+        of each severity that they saw today. Hidden gold is not handed out from here. An adjudicator gets disputed and
+        escalated tasks that they were never a reviewer of and have not answered as adjudicator.
+        """
+        self.expire(now)
+        taker = Taker.of(reviewer, role, self.policy.care, seen)
+        shelves = self._open if role == "reviewer" else self._leads
+        found = shelves.first(taker.admits, skip)
+        if found is not None:
+            return self._records[found].task
+        obstacles = Obstacles(taker=taker)
+        for shelf, n in shelves.sizes():
+            obstacles.count(shelf, n)
+        for task_id, hold in self._holds:
+            record = self._records.get(task_id)
+            if record is not None and record.stand is not None and record.stand[0] is shelves:
+                obstacles.count(record.stand[1], 1, hold.reviewer)
+        n_open = self._tally.by_state["open"] if role == "reviewer" else self._tally.n_for_leads
+        return obstacles.verdict(n_open)
+
+    def refusal(self, task_id: str, reviewer_name: str, role: VoteRole) -> str | None:
+        """Return why a vote of this person would not be taken now, for that person to read; None when it would.
+
+        Leases, skills and limits are not looked at. An adjudicator may change an answer that was no label.
+        """
+        record = self._records.get(task_id)
+        if record is None:
+            return f"there is no task {task_id!r} in this project's queue: it may be of another project"
+        state = record.outcome.state
+        given = [v for v in record.outcome.votes if v.annotator == reviewer_name and v.role == role]
+        if role == "reviewer" and given:
+            return "you have answered this task already: take that answer back (undo) to give another one"
+        if state in DECIDED:
+            return "this task is decided already; your answer is not needed"
+        if state == "closed":
+            return "this task was closed and is not asked any more; a lead can open it again"
+        if role == "adjudicator":
+            if reviewer_name in record.people("reviewer"):
+                return "you were a reviewer of this task: somebody else decides it"
+            if state not in FOR_LEADS:
+                return "nothing to adjudicate: reviewers have neither given different labels nor raised a question"
+            return None
+        if state in FOR_LEADS:
+            return f"this task is {state} and waits for a lead; your answer is not needed"
+        if reviewer_name in record.people("adjudicator"):
+            return "you have seen this task with other people's answers, as adjudicator: somebody else reviews it"
+        return None
+
+    def to_escalate(self) -> list[str]:
+        """Return open tasks that so many reviewers skipped (since it was last opened again) that a lead should see them."""
+        return [task_id for _, task_id in self._to_escalate]
+
+    # What is known
+
+    def task(self, task_id: str) -> Task | None:
+        """Return a task, None when unknown."""
+        record = self._records.get(task_id)
+        return None if record is None else record.task
+
+    def outcome(self, task_id: str) -> Outcome:
+        """Return what became of a task; raises ``ReviewError`` when it is unknown."""
+        record = self._records.get(task_id)
+        if record is None:
+            raise ReviewError(
+                f"there is no task {task_id!r} in this project's queue", hint="is it of another project?"
+            )
+        return record.outcome
+
+    def tasks_of_item(self, item_id: str) -> list[str]:
+        """Return the tasks about an item, oldest first."""
+        tasks = (self._records[task_id].task for task_id in self._items.get(item_id, ()))
+        return [task.task_id for task in sorted(tasks, key=lambda task: (task.made_at, task.task_id))]
+
+    def for_leads(self) -> list[tuple[Task, Outcome]]:
+        """Return disputed and escalated tasks, most urgent first; hidden gold too when a reviewer raised a question."""
+        records = (self._records[task_id] for _, task_id in self._for_leads)
+        return [(record.task, record.outcome) for record in records]
+
+    def latest_answer(self, reviewer: str, role: VoteRole = "reviewer") -> Vote | None:
+        """Return the answer that somebody gave last and has not taken back."""
+        return self._answers.latest(reviewer, role)
+
+    def answered(self, reviewer: str, role: VoteRole = "reviewer") -> int:
+        """Return how many answers of somebody stand, of any kind, on any task, hidden gold too."""
+        return self._answers.count(reviewer, role)
+
+    def answered_since(self, reviewer: str, start: datetime, role: VoteRole = "reviewer") -> list[Vote]:
+        """Return the standing answers that somebody gave at ``start`` or later, oldest first."""
+        return self._answers.since(reviewer, role, start)
+
+    def overview(self, now: datetime) -> QueueOverview:
+        """Return the queue in numbers at ``now``."""
+        self.expire(now)
+        return self._tally.overview(now, len(self._holds))
+
+    # Upkeep: a record leaves all indexes, changes, and enters them again
+
+    def _keep(self, record: _Record, vote: Vote) -> None:
+        if vote.project != record.task.project:
+            return  # as in the store's view: a vote counts for the task of its own project
+        seat = seat_of(vote)
+        known = record.votes.get(seat)
+        if known is None or is_newer(vote, known):
+            record.votes[seat] = vote
+            self._answers.replace(known, vote)
+
+    def _enter(self, record: _Record) -> None:
+        task = record.task
+        event = None if record.event is None else record.event[1]
+        record.outcome = outcome = outcome_of(task, record.votes.values(), event)
+        self._tally.enter(task, outcome)
+        if outcome.state in FOR_LEADS:
+            answered = (vote.annotator for vote in outcome.votes if vote.role == "adjudicator")
+            people = record.people("reviewer").union(answered)
+            record.stand = (self._leads, Shelf(None, None, frozenset(), people))
+            self._for_leads.add(record.place)
+        elif outcome.state == "open" and task.kind != "check":
+            answered = (vote.annotator for vote in outcome.votes if vote.role == "reviewer")
+            people = record.people("adjudicator").union(answered)
+            record.stand = (self._open, Shelf(task.severity, task.language, task.skills, people))
+            if self._is_skipped(record):
+                self._to_escalate.add(record.place)
+        self._shelve(task.task_id)
+
+    def _leave(self, record: _Record) -> None:
+        self._unshelve(record.task.task_id)
+        self._tally.leave(record.task, record.outcome)
+        if record.stand is not None:
+            index = self._for_leads if record.stand[0] is self._leads else self._to_escalate
+            index.discard(record.place)
+            record.stand = None
+
+    def _shelve(self, task_id: str) -> None:
+        """Put a task on its shelf if it may be handed out and nobody holds it."""
+        record = self._records.get(task_id)
+        if record is not None and record.stand is not None and task_id not in self._holds:
+            shelves, shelf = record.stand
+            shelves.put(shelf, record.place)
+
+    def _unshelve(self, task_id: str) -> None:
+        """Take back what ``_shelve`` did while the task's hold was as it is now."""
+        record = self._records.get(task_id)
+        if record is not None and record.stand is not None and task_id not in self._holds:
+            shelves, shelf = record.stand
+            shelves.take(shelf, record.place)
+
+    def _is_skipped(self, record: _Record) -> bool:
+        votes: Iterable[Vote] = record.outcome.votes
+        if record.event is not None and record.event[1] == "reopened":
+            reopened_at = record.event[0]
+            votes = (vote for vote in votes if vote.at > reopened_at)
+        n_skips = sum(vote.role == "reviewer" and vote.answer == "skip" for vote in votes)
+        return n_skips >= self.policy.skips_to_lead
+
+
+def _later(
+    known: tuple[datetime, TaskEvent] | None, new: tuple[datetime, TaskEvent]
+) -> tuple[datetime, TaskEvent]:
+    if known is None:
+        return new
+    return max(known, new, key=lambda event: (event[0], _EVENT_ORDER[event[1]]))

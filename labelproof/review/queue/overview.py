@@ -1,0 +1,150 @@
+"""The queue in numbers, counted as it changes and never by looking at every task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from sortedcontainers import SortedList
+
+from labelproof.review.model import FOR_LEADS, Outcome, Task, TaskState
+from labelproof.review.queue.outcome import n_labels_given
+from labelproof.spec.labels import Severity
+from labelproof.spec.review import SEVERITIES, TASK_KINDS, TaskKind
+
+STATES: tuple[TaskState, ...] = get_args(TaskState)
+KINDS: tuple[TaskKind, ...] = tuple(kind for kind in TASK_KINDS if kind != "check")
+SeverityName = Severity | Literal["unknown"]
+SEVERITY_NAMES: tuple[SeverityName, ...] = (*SEVERITIES, "unknown")
+"""``unknown``: no label, or a kind whose label is not to be told (audit, gold)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QueueOverview:
+    """A project's queue at one time. Every state, kind and severity has its count, zero when there is none.
+
+    Hidden gold (``check``) is nobody's work and counts only when a reviewer raised a question with it, as escalated.
+    ``n_overdue``: open tasks due before ``at``; ``n_held``: tasks under a lease, whatever their state; ``votes_wanted``: answers still
+    missing on open tasks. ``due_s`` (seconds since 1970, ascending) and ``votes_left`` (at least 1) have one
+    entry an open task, in the same order, and cannot be written to.
+    """
+
+    at: datetime
+    by_state: Mapping[TaskState, int]
+    open_by_kind: Mapping[TaskKind, int]
+    open_by_severity: Mapping[SeverityName, int]
+    n_open: int
+    n_overdue: int
+    n_held: int
+    oldest_open: datetime | None
+    votes_wanted: int
+    due_s: NDArray[np.float64]
+    votes_left: NDArray[np.int64]
+    overdue_by_kind: Mapping[TaskKind, int]
+    oldest_by_kind: Mapping[TaskKind, datetime]
+    """Only kinds with open tasks."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the two arrays."""
+        return {
+            "at": self.at.isoformat(),
+            "by_state": dict(self.by_state),
+            "open_by_kind": dict(self.open_by_kind),
+            "open_by_severity": dict(self.open_by_severity),
+            "n_open": self.n_open,
+            "n_overdue": self.n_overdue,
+            "n_held": self.n_held,
+            "oldest_open": self.oldest_open.isoformat() if self.oldest_open else None,
+            "votes_wanted": self.votes_wanted,
+            "overdue_by_kind": dict(self.overdue_by_kind),
+            "oldest_by_kind": {kind: at.isoformat() for kind, at in self.oldest_by_kind.items()},
+        }
+
+
+class Tally:
+    """Counters that follow tasks as they enter and leave their states."""
+
+    def __init__(self) -> None:
+        self.by_state: Counter[TaskState] = Counter()
+        self._severities: Counter[SeverityName] = Counter()
+        self._made: dict[TaskKind, SortedList[datetime]] = {kind: SortedList() for kind in KINDS}
+        self._due: dict[TaskKind, SortedList[tuple[float, int]]] = {kind: SortedList() for kind in KINDS}
+        self._votes_wanted = 0
+        self._arrays: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
+
+    def enter(self, task: Task, outcome: Outcome) -> None:
+        """Count a task in the state of its outcome."""
+        if not _counts(task, outcome):
+            return
+        self.by_state[outcome.state] += 1
+        if outcome.state == "open":
+            left = _votes_left(task, outcome)
+            self._severities[task.severity or "unknown"] += 1
+            self._made[task.kind].add(task.made_at)
+            self._due[task.kind].add((task.due_at.timestamp(), left))
+            self._votes_wanted += left
+            self._arrays = None
+
+    def leave(self, task: Task, outcome: Outcome) -> None:
+        """Take back what ``enter`` counted with the same arguments."""
+        if not _counts(task, outcome):
+            return
+        self.by_state[outcome.state] -= 1
+        if outcome.state == "open":
+            left = _votes_left(task, outcome)
+            self._severities[task.severity or "unknown"] -= 1
+            self._made[task.kind].remove(task.made_at)
+            self._due[task.kind].remove((task.due_at.timestamp(), left))
+            self._votes_wanted -= left
+            self._arrays = None
+
+    @property
+    def n_for_leads(self) -> int:
+        """How many tasks wait for a lead."""
+        return sum(self.by_state[state] for state in FOR_LEADS)
+
+    def overview(self, now: datetime, n_held: int) -> QueueOverview:
+        """Return the numbers at ``now``."""
+        due_s, votes_left = self._due_arrays()
+        overdue = {kind: due.bisect_left((now.timestamp(), 0)) for kind, due in self._due.items()}
+        oldest = {kind: made[0] for kind, made in self._made.items() if made}
+        return QueueOverview(
+            at=now,
+            by_state={state: self.by_state[state] for state in STATES},
+            open_by_kind={kind: len(due) for kind, due in self._due.items()},
+            open_by_severity={name: self._severities[name] for name in SEVERITY_NAMES},
+            n_open=self.by_state["open"],
+            n_overdue=sum(overdue.values()),
+            n_held=n_held,
+            oldest_open=min(oldest.values(), default=None),
+            votes_wanted=self._votes_wanted,
+            due_s=due_s,
+            votes_left=votes_left,
+            overdue_by_kind=overdue,
+            oldest_by_kind=oldest,
+        )
+
+    def _due_arrays(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        if self._arrays is None:
+            flat = chain.from_iterable(chain.from_iterable(self._due.values()))
+            table = np.fromiter(flat, dtype=np.float64, count=2 * self.by_state["open"]).reshape(-1, 2)
+            # A few ascending stretches, one a kind: a stable sort merges them. Ties: fewer votes left first.
+            order = np.lexsort((table[:, 1], table[:, 0]))
+            due_s, votes_left = table[order, 0], table[order, 1].astype(np.int64)
+            due_s.flags.writeable = votes_left.flags.writeable = False
+            self._arrays = (due_s, votes_left)
+        return self._arrays
+
+
+def _counts(task: Task, outcome: Outcome) -> bool:
+    return task.kind != "check" or outcome.state in FOR_LEADS
+
+
+def _votes_left(task: Task, outcome: Outcome) -> int:
+    return max(1, task.votes_wanted - n_labels_given(outcome))
