@@ -27,7 +27,7 @@ SELECT task_id, kind, item_id, state FROM task_outcomes
 WHERE project = $project AND task_id IN (SELECT unnest($tasks))
 """
 _VOTES = """
-SELECT v.vote_id, v.task_id, v.annotator, v.role, c.vote_id AS current_id, c.answer, c.label
+SELECT v.vote_id, v.task_id, v.annotator, v.role, c.vote_id AS current_id, c.answer, c.label, c.ts AS current_at
 FROM votes AS v JOIN current_votes AS c USING (project, task_id, item_id, annotator, role)
 WHERE v.project = $project AND v.task_id IN (SELECT unnest($tasks))
 """
@@ -35,13 +35,19 @@ WHERE v.project = $project AND v.task_id IN (SELECT unnest($tasks))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
-    """One answer as it will be stored; ``label`` in canonical form, None unless ``answer`` is label."""
+    """One answer as it will be stored; ``label`` in canonical form, None unless ``answer`` is label.
+
+    ``at``: when it was given, where the source says so; then a later answer of the same person replaces an
+    earlier one. None: it counts from the import on. ``seconds``: the time it took.
+    """
 
     task_id: str
     annotator: str
     answer: str
     label: str | None
     note: str | None
+    seconds: float | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,20 +107,50 @@ def import_votes(
     line, and the others are stored.
     """
     rows = [(row, _vote(row, folder.spec.labels, annotator)) for row in _rows(source)]
+    return store_votes(store, folder, rows, source, now=now, role=role)
+
+
+def store_votes(
+    store: TraceStore,
+    folder: ProjectFolder,
+    rows: Sequence[tuple[RawRow, Vote | str | None]],
+    source: str,
+    *,
+    now: datetime,
+    role: Role = "reviewer",
+) -> ImportReport:
+    """Store the votes among ``rows`` once each and return what they changed.
+
+    A row comes with its vote, with None if nobody answered it, or with the reason why it cannot be used.
+    """
     votes = [(row, made) for row, made in rows if isinstance(made, Vote)]
+    votes.sort(key=lambda pair: pair[1].at or now)
     tasks = sorted({vote.task_id for _, vote in votes})
     before = _outcomes(store, folder.name, tasks)
     errors = [row_error(row, made) for row, made in rows if isinstance(made, str)]
     known = _Known.of(store, folder.name, tasks)
     new: dict[str, Vote] = {}
+    said_last: dict[tuple[str, str], str] = {}
     n_known = 0
     clashing = _clashing([vote for _, vote in votes])
     for row, vote in votes:
         vote_id = _vote_id(folder.name, vote, role)
+        person = (vote.task_id, vote.annotator)
+        if vote.at is not None and known.is_older(vote_id, vote.at):
+            n_known += 1
+            continue
+        changed = said_last.get(person, vote_id) != vote_id and (
+            vote_id in new or known.was_before(vote_id, vote.at)
+        )
+        if vote.at is not None and (vote_id in known.replaced or changed):
+            # What they said before, said again after something else: an answer of its own.
+            vote_id = _vote_id(folder.name, vote, role, vote.at)
         problem = _problem(vote, role, before, known, clashing, vote_id)
         if problem is not None:
             errors.append(row_error(row, problem))
-        elif vote_id in known.current or vote_id in new:
+            continue
+        said_last[person] = vote_id
+        if vote_id in known.current or vote_id in new:
             n_known += 1
         else:
             new[vote_id] = vote
@@ -140,20 +176,31 @@ def import_votes(
 class _Known:
     """Votes that the store has on some tasks."""
 
-    current: frozenset[str]
-    replaced: Mapping[str, str]
-    """Vote id -> what its author says now instead."""
+    current: Mapping[str, datetime]
+    """Vote id -> since when it is what its author says."""
+    replaced: Mapping[str, tuple[str, datetime]]
+    """Vote id -> what its author says now instead, and since when."""
     reviewers: frozenset[tuple[str, str]]
     """(task, annotator) of reviewers."""
+
+    def is_older(self, vote_id: str, at: datetime) -> bool:
+        """Whether the store has this vote and a later one of its author instead."""
+        return vote_id in self.replaced and at <= self.replaced[vote_id][1]
+
+    def was_before(self, vote_id: str, at: datetime | None) -> bool:
+        """Whether the store has this vote, from before ``at``, as what its author says."""
+        return at is not None and vote_id in self.current and self.current[vote_id] < at
 
     @classmethod
     def of(cls, store: TraceStore, project: str, tasks: Sequence[str]) -> _Known:
         rows = store.query(_VOTES, {"project": project, "tasks": list(tasks)}, fresh=True).to_pylist()
-        current = {row["vote_id"] for row in rows if row["vote_id"] == row["current_id"]}
+        current = {row["vote_id"]: row["current_at"] for row in rows if row["vote_id"] == row["current_id"]}
         return cls(
-            current=frozenset(current),
+            current=current,
             replaced={
-                row["vote_id"]: row["label"] or row["answer"] for row in rows if row["vote_id"] not in current
+                row["vote_id"]: (row["label"] or row["answer"], row["current_at"])
+                for row in rows
+                if row["vote_id"] not in current
             },
             reviewers=frozenset(
                 (row["task_id"], row["annotator"]) for row in rows if row["role"] == "reviewer"
@@ -237,11 +284,13 @@ def unguarded(cell: str) -> str:
 
 
 def _clashing(votes: Sequence[Vote]) -> frozenset[tuple[str, str]]:
-    """Return (task, annotator) with two different answers in one file: which one is meant is not ours to guess."""
-    said: dict[tuple[str, str], set[tuple[str, str | None]]] = {}
+    """Return (task, annotator) with two different answers in one file, given at one time or at times unknown: which
+    one is meant is not ours to guess.
+    """
+    said: dict[tuple[str, str, datetime | None], set[tuple[str, str | None]]] = {}
     for vote in votes:
-        said.setdefault((vote.task_id, vote.annotator), set()).add((vote.answer, vote.label))
-    return frozenset(key for key, answers in said.items() if len(answers) > 1)
+        said.setdefault((vote.task_id, vote.annotator, vote.at), set()).add((vote.answer, vote.label))
+    return frozenset((task, who) for (task, who, _), answers in said.items() if len(answers) > 1)
 
 
 def _problem(
@@ -260,7 +309,7 @@ def _problem(
         return f"{vote.annotator!r} answers this task twice in this file, differently: none is used"
     if vote_id in known.replaced:
         return (
-            f"{vote.annotator!r} changed this answer later (to {known.replaced[vote_id]!r}), which stays; "
+            f"{vote.annotator!r} changed this answer later (to {known.replaced[vote_id][0]!r}), which stays; "
             "to go back to it, write a note beside it"
         )
     if role == "adjudicator" and vote_id not in known.current:
@@ -274,9 +323,9 @@ def _problem(
     return None
 
 
-def _vote_id(project: str, vote: Vote, role: Role) -> str:
+def _vote_id(project: str, vote: Vote, role: Role, at: datetime | None = None) -> str:
     said = [vote.task_id, vote.annotator, role, vote.answer, vote.label, vote.note]
-    return digest(["vote", project, *said])
+    return digest(["vote", project, *said, *([] if at is None else [at.isoformat()])])
 
 
 def _outcomes(store: TraceStore, project: str, tasks: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -304,5 +353,6 @@ def _columns(
         "label": [vote.label for vote in votes.values()],
         "note": [vote.note for vote in votes.values()],
         "source": [source] * n,
-        "ts": [now] * n,
+        "seconds": [vote.seconds for vote in votes.values()],
+        "ts": [vote.at or now for vote in votes.values()],
     }
