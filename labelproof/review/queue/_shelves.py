@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple
 
 from sortedcontainers import SortedList
 
+from labelproof.review.model import VoteRole
 from labelproof.spec.labels import Severity
 
 Place = tuple[float, str]
@@ -14,8 +15,12 @@ Place = tuple[float, str]
 
 
 class Shelf(NamedTuple):
-    """What tasks have in common that decides who may take them. ``people``: who may not (any more)."""
+    """What tasks have in common that decides who may take them.
 
+    ``role``: of whoever answers them next; ``people``: who may not (any more).
+    """
+
+    role: VoteRole
     severity: Severity | None
     language: str | None
     skills: frozenset[str]
@@ -33,17 +38,15 @@ class Shelves:
         self._shelves: dict[Shelf, SortedList[Place]] = {}
         self._fronts: SortedList[tuple[float, str, Shelf]] = SortedList()
 
-    def put(self, shelf: Shelf, place: Place) -> None:
-        """Add a task that is not there yet."""
-        tasks = self._shelves.get(shelf)
-        if tasks is None:
-            tasks = self._shelves[shelf] = SortedList()
+    def put(self, shelf: Shelf, new: Sequence[Place]) -> None:
+        """Add tasks, at least one, that are not there yet."""
+        tasks = self._shelves.setdefault(shelf, SortedList())
         front = tasks[0] if tasks else None
-        tasks.add(place)
-        if front is None or place < front:
+        tasks.update(new)
+        if tasks[0] != front:
             if front is not None:
                 self._fronts.remove((*front, shelf))
-            self._fronts.add((*place, shelf))
+            self._fronts.add((*tasks[0], shelf))
 
     def take(self, shelf: Shelf, place: Place) -> None:
         """Remove a task that is there."""

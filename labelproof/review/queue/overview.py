@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -74,34 +73,41 @@ class Tally:
         self.by_state: Counter[TaskState] = Counter()
         self._severities: Counter[SeverityName] = Counter()
         self._made: dict[TaskKind, SortedList[datetime]] = {kind: SortedList() for kind in KINDS}
-        self._due: dict[TaskKind, SortedList[tuple[float, int]]] = {kind: SortedList() for kind in KINDS}
+        self._due: dict[tuple[int, TaskKind], SortedList[float]] = {}
+        """(Votes left, kind) -> due times in seconds since 1970."""
         self._votes_wanted = 0
         self._arrays: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
-    def enter(self, task: Task, outcome: Outcome) -> None:
-        """Count a task in the state of its outcome."""
-        if not _counts(task, outcome):
-            return
-        self.by_state[outcome.state] += 1
-        if outcome.state == "open":
-            left = _votes_left(task, outcome)
-            self._severities[task.severity or "unknown"] += 1
-            self._made[task.kind].add(task.made_at)
-            self._due[task.kind].add((task.due_at.timestamp(), left))
-            self._votes_wanted += left
+    def enter(self, tasks: Iterable[tuple[Task, Outcome]]) -> None:
+        """Count tasks in the states of their outcomes."""
+        made: dict[TaskKind, list[datetime]] = {}
+        due: dict[tuple[int, TaskKind], list[float]] = {}
+        for task, outcome in tasks:
+            if _counts(task, outcome):
+                self.by_state[outcome.state] += 1
+                if outcome.state == "open":
+                    left = _votes_left(task, outcome)
+                    self._severities[task.severity or "unknown"] += 1
+                    self._votes_wanted += left
+                    made.setdefault(task.kind, []).append(task.made_at)
+                    due.setdefault((left, task.kind), []).append(task.due_at.timestamp())
+        for kind, times in made.items():
+            self._made[kind].update(times)
+        for key, seconds in due.items():
+            self._due.setdefault(key, SortedList()).update(seconds)
             self._arrays = None
 
     def leave(self, task: Task, outcome: Outcome) -> None:
-        """Take back what ``enter`` counted with the same arguments."""
+        """Take back what ``enter`` counted for a task."""
         if not _counts(task, outcome):
             return
         self.by_state[outcome.state] -= 1
         if outcome.state == "open":
             left = _votes_left(task, outcome)
             self._severities[task.severity or "unknown"] -= 1
-            self._made[task.kind].remove(task.made_at)
-            self._due[task.kind].remove((task.due_at.timestamp(), left))
             self._votes_wanted -= left
+            self._made[task.kind].remove(task.made_at)
+            self._due[left, task.kind].remove(task.due_at.timestamp())
             self._arrays = None
 
     @property
@@ -112,12 +118,14 @@ class Tally:
     def overview(self, now: datetime, n_held: int) -> QueueOverview:
         """Return the numbers at ``now``."""
         due_s, votes_left = self._due_arrays()
-        overdue = {kind: due.bisect_left((now.timestamp(), 0)) for kind, due in self._due.items()}
+        overdue = dict.fromkeys(KINDS, 0)
+        for (_, kind), due in self._due.items():
+            overdue[kind] += due.bisect_left(now.timestamp())
         oldest = {kind: made[0] for kind, made in self._made.items() if made}
         return QueueOverview(
             at=now,
             by_state={state: self.by_state[state] for state in STATES},
-            open_by_kind={kind: len(due) for kind, due in self._due.items()},
+            open_by_kind={kind: len(made) for kind, made in self._made.items()},
             open_by_severity={name: self._severities[name] for name in SEVERITY_NAMES},
             n_open=self.by_state["open"],
             n_overdue=sum(overdue.values()),
@@ -132,11 +140,12 @@ class Tally:
 
     def _due_arrays(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         if self._arrays is None:
-            flat = chain.from_iterable(chain.from_iterable(self._due.values()))
-            table = np.fromiter(flat, dtype=np.float64, count=2 * self.by_state["open"]).reshape(-1, 2)
-            # A few ascending stretches, one a kind: a stable sort merges them. Ties: fewer votes left first.
-            order = np.lexsort((table[:, 1], table[:, 0]))
-            due_s, votes_left = table[order, 0], table[order, 1].astype(np.int64)
+            # Ascending stretches, fewest votes left first: a stable sort only has to merge them.
+            stretches = [(left, self._due[left, kind]) for left, kind in sorted(self._due)]
+            due_s = np.array([second for _, due in stretches for second in due], dtype=np.float64)
+            votes_left = np.repeat([left for left, _ in stretches], [len(due) for _, due in stretches])
+            order = np.argsort(due_s, kind="stable")
+            due_s, votes_left = due_s[order], votes_left[order].astype(np.int64)
             due_s.flags.writeable = votes_left.flags.writeable = False
             self._arrays = (due_s, votes_left)
         return self._arrays
