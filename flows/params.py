@@ -33,6 +33,9 @@ class LabelParams(BaseModel):
     store: str | None = None
     """Trace store to write, a path or URL; empty = the project's own."""
 
+    queue: bool | None = None
+    """Put what the machine may not decide into the review queue; empty = for the project's default strategy."""
+
 
 class ScoreParams(BaseModel):
     """Score a strategy's stored decisions against a gold split."""

@@ -10,14 +10,15 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 
 from agents.models.protocol import ChatRequest, ChatResult
-from agents.review_tasks import VOTES_WANTED, ReviewTask, audit_task_id
+from agents.review_tasks import ReviewTask
+from agents.run.asks import EVENT_COLUMNS, Asks
 from agents.state import ItemState
 from labelproof.spec.errors import LabelproofError, StoreError
 from labelproof.spec.hashing import digest_text
@@ -128,9 +129,10 @@ class CallStats:
 class Recorder:
     """The sink of one run in one process."""
 
-    def __init__(self, store: TraceStore, run: RunInfo) -> None:
+    def __init__(self, store: TraceStore, run: RunInfo, asks: Asks | None = None) -> None:
         self.store = store
         self.run = run
+        self._asks = asks or Asks()
         self._journal = store.journal(run.run_id)
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
         self._texts: dict[str, str] = {}
@@ -260,12 +262,15 @@ class Recorder:
         )
 
     def decision(self, state: ItemState) -> None:
-        """Buffer the decision of a routed item, and with it the review task of an audited one."""
+        """Buffer the decision of a routed item, and with it what people are asked about it."""
         if self.run.purpose != "label":
             return
         now = datetime.now(UTC)
-        if state.audited:
-            self._rows["review_tasks"].append(self._audit(state, now))
+        task, event = self._asks.rows(self.run, state, now)
+        if task is not None:
+            self._rows["review_tasks"].append(task)
+        if event is not None:
+            self._rows["review_events"].append(event)
         self._rows["decisions"].append(
             (
                 self.run.run_id,
@@ -283,27 +288,6 @@ class Recorder:
                 now,
                 self.run.flow_run_id,
                 TASK_RUN.get(),
-            )
-        )
-
-    def _audit(self, state: ItemState, now: datetime) -> tuple[Any, ...]:
-        return astuple(
-            ReviewTask(
-                task_id=audit_task_id(self.run.project, state.item.id),
-                project=self.run.project,
-                kind="audit",
-                item_id=state.item.id,
-                run_id=self.run.run_id,
-                strategy_fp=self.run.strategy_fp,
-                label=state.label,
-                confidence=state.confidence,
-                blind=True,
-                votes_wanted=VOTES_WANTED["audit"],
-                reason="drawn at random from what the machine decided",
-                design="audit",
-                inclusion_prob=state.inclusion_prob,
-                sample_id=None,
-                ts=now,
             )
         )
 
@@ -365,6 +349,7 @@ _COLUMNS = {
     "calls": _CALL_COLUMNS,
     "decisions": _DECISION_COLUMNS,
     "review_tasks": list(ReviewTask.__slots__),
+    "review_events": list(EVENT_COLUMNS),
 }
 _NO_CALLS = CallStats()
 

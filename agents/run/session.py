@@ -17,6 +17,7 @@ import orjson
 from agents.certificates import StoredCertificate, find_valid, pool_of
 from agents.examples import ExampleBank
 from agents.models import Budget, ChatModel, Governors, open_model
+from agents.run.asks import Asks
 from agents.run.engine import Counts, Engine, in_batches
 from agents.run.history import (
     may_be_cached,
@@ -52,6 +53,8 @@ class LabelRequest:
     """Raise it to call the models again over the same items (A/A rerun)."""
     max_cost_usd: float | None = None
     store: str | None = None
+    queue: bool | None = None
+    """Whether what the machine may not decide becomes review tasks; None: for the project's default strategy."""
 
 
 class LabelSession:
@@ -165,7 +168,7 @@ class LabelSession:
             training=self._examples(),
             class_prior=self.work.folder.spec.class_prior,
         )
-        recorder = Recorder(self.store, self.run)
+        recorder = Recorder(self.store, self.run, await asyncio.to_thread(self._asks))
         self._draining = self.store.background_drain()
         self._draining.__enter__()
         self._engine = Engine(
@@ -291,6 +294,15 @@ class LabelSession:
             "certificate": None if self.certificate is None else self.certificate.headline(),
             "no_certificate": self.no_certificate,
         }
+
+    def _asks(self) -> Asks:
+        spec = self.work.folder.spec
+        queues = self.request.queue
+        if queues is None:
+            named = self.request.strategy in (None, spec.default_strategy)
+            queues = self.request.repeat == 0 and (named or self.work.strategy.name == spec.default_strategy)
+        queues = queues and self.run.purpose == "label"
+        return Asks.of(self.store, self.run.project, spec.review, queues=queues)
 
     def _examples(self) -> list[Example]:
         labels = self.work.gold_labels.get("examples", {})

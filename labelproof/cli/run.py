@@ -59,6 +59,14 @@ def run(
     max_cost_usd: CostOption = None,
     store: StoreOption = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what it would do and cost.")] = False,
+    queue: Annotated[
+        bool | None,
+        typer.Option(
+            "--queue/--no-queue",
+            help="Put what the machine may not decide into the review queue.  "
+            "[default: for the project's default strategy]",
+        ),
+    ] = None,
     prefect: PrefectOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +76,7 @@ def run(
     reuses every answer. Exit code 1: the run stopped early (provider down, budget reached).
     """
     with user_errors(as_json=as_json):
-        request = _request(project, strategy, limit, batch_size, repeat, max_cost_usd, store)
+        request = _request(project, strategy, limit, batch_size, repeat, max_cost_usd, store, queue=queue)
         if plan:
             _show_plan(_planned(request), as_json=as_json)
             return
@@ -130,6 +138,8 @@ def _request(
     repeat: int,
     max_cost_usd: float | None,
     store: str | None,
+    *,
+    queue: bool | None = None,
 ) -> LabelRequest:
     from agents.run.session import LabelRequest
     from labelproof.store import default_store
@@ -142,6 +152,7 @@ def _request(
         repeat=repeat,
         max_cost_usd=max_cost_usd,
         store=store or default_store(),
+        queue=queue,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import orjson
 
 from agents.certificates import answers_fingerprint
-from agents.review_tasks import VOTES_WANTED, ReviewTask, gold_task_id, task_columns
+from agents.review_tasks import ReviewTask, gold_task_id, task_columns
 from agents.run.judge import Answers, judge, pool_sample
 from agents.run.session import LabelSession
 from agents.run.workload import Workload
@@ -293,7 +293,7 @@ def _task(work: Workload, item: Item, draw: GoldDraw, now: datetime) -> ReviewTa
         label=None,
         confidence=None,
         blind=True,
-        votes_wanted=VOTES_WANTED["gold"],
+        votes_wanted=work.folder.spec.review.votes("gold"),
         reason="drawn for gold",
         design=draw.design,
         inclusion_prob=draw.inclusion_prob,

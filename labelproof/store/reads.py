@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -59,6 +59,7 @@ class Reader:
         params: Params = None,
         *,
         fresh: bool = False,
+        only: Collection[str] | None = None,
         given: Mapping[str, pa.Table] | None = None,
     ) -> pa.Table:
         """Return the result of one statement; ``given`` tables can be named in it.
@@ -66,12 +67,13 @@ class Reader:
         ``fresh`` adds the outbox's waiting rows to every table and view. What was acknowledged
         before the call is seen exactly once, whoever drains meanwhile: segments are listed before
         the snapshot is taken, and the snapshot's ledger tells which of them it already holds.
+        ``only`` names the tables the statement needs: the others' waiting rows are not copied.
         """
         waiting = load_waiting(self._outbox) if fresh else []
 
         def work(cursor: Cursor) -> pa.Table:
             if waiting:
-                _shadow_tables(cursor, waiting)
+                _shadow_tables(cursor, waiting, only)
             for name, table in (given or {}).items():
                 cursor.register(name, table)
             result = cursor.execute(sql, params)
@@ -134,14 +136,15 @@ def _column(name: str, values: Sequence[str]) -> pa.Table:
     return pa.table({name: pa.array(list(dict.fromkeys(values)), type=pa.string())})
 
 
-def _shadow_tables(cursor: Cursor, waiting: Sequence[Loaded]) -> None:
+def _shadow_tables(cursor: Cursor, waiting: Sequence[Loaded], only: Collection[str] | None) -> None:
     """Put a temporary view with the waiting rows before each table that has some."""
     known = known_batches(cursor, [segment.batch_id for segment, _ in waiting])
     by_table: dict[str, list[pa.Table]] = {}
     for segment, tables in waiting:
         if segment.batch_id not in known:
             for name, table in tables.items():
-                by_table.setdefault(name, []).append(table)
+                if only is None or name in only:
+                    by_table.setdefault(name, []).append(table)
     for name, parts in by_table.items():
         # Copied, not scanned in place: DuckDB pushes join filters down that Arrow scans refuse.
         cursor.register(f"arrow_{name}", pa.concat_tables(parts, promote_options="default"))
