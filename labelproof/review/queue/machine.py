@@ -229,6 +229,14 @@ class Queue:
         n_open = self._tally.by_state["open"] if role == "reviewer" else self._tally.n_for_leads
         return obstacles.verdict(n_open)
 
+    def n_open_for(self, reviewer: Reviewer, *, seen: Mapping[Severity, int] = _NOTHING_SEEN) -> int:
+        """Return how many open tasks a reviewer could answer now, with those in their own hands, without hidden gold."""
+        taker = Taker.of(reviewer, "reviewer", self.policy.care, seen)
+        n = sum(size for shelf, size in self._shelves["reviewer"].sizes() if taker.admits(shelf))
+        own = (self._records.get(task_id) for task_id, hold in self._holds if hold.reviewer == reviewer.name)
+        shelves = (record.shelf for record in own if record is not None and record.shelf is not None)
+        return n + sum(shelf.role == "reviewer" and taker.admits(shelf) for shelf in shelves)
+
     def refusal(self, task_id: str, reviewer_name: str, role: VoteRole) -> str | None:
         """Return why a vote of this person would not be taken now, for that person to read; None when it would.
 
