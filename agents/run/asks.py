@@ -34,7 +34,7 @@ class Asks:
     ``waiting``: items with an open routed task; ``closed``: those whose task a run has closed.
     """
 
-    policy: ReviewPolicy = ReviewPolicy()
+    policy: ReviewPolicy = field(default_factory=ReviewPolicy)
     queues: bool = False
     waiting: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)

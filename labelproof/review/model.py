@@ -188,8 +188,8 @@ class Progress:
     answered: int
     n_open_for_me: int
     hours_left: float | None
-    seen: Mapping[str, int] = field(default_factory=dict)
-    limits: Mapping[str, int] = field(default_factory=dict)
+    seen: Mapping[Severity, int] = field(default_factory=dict)
+    limits: Mapping[Severity, int] = field(default_factory=dict)
     minutes_at_work: float = 0.0
     break_due: bool = False
     can_undo: bool = False

@@ -1,0 +1,205 @@
+"""One project at the desk: its queue in memory, kept fresh from the store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from labelproof.review._desk_day import DayBook
+from labelproof.review._desk_load import (
+    News,
+    item_of,
+    load_all,
+    load_checks,
+    load_missing,
+    load_since,
+    load_texts,
+)
+from labelproof.review.model import Outcome, Reviewer, Task, Vote
+from labelproof.review.queue import Queue
+from labelproof.spec.errors import StoreError
+from labelproof.spec.project import ProjectFolder
+from labelproof.store import TraceStore
+
+_BITE = 2_000
+"""Rows applied in one go."""
+TEXT_BUDGET = 256 << 20
+"""Characters of item texts held in memory per project; longer queues read the rest when asked."""
+
+
+class Shelf:
+    """Texts and metadata of items, up to a budget; what does not fit is read when it is asked for."""
+
+    def __init__(self, store: TraceStore, *, budget: int = TEXT_BUDGET) -> None:
+        self._store = store
+        self._left = budget
+        self._texts: dict[str, str] = {}
+        self._items: dict[str, tuple[str | None, Mapping[str, Any]]] = {}
+
+    def put(self, items: Mapping[str, tuple[str | None, Mapping[str, Any]]]) -> None:
+        """Remember items, and fetch the texts of those that are new, while there is room."""
+        self._items.update({item: one for item, one in items.items() if one[0] is not None})
+        if self._left <= 0:
+            return
+        wanted = {
+            one[0]: item for item, one in items.items() if one[0] is not None and item not in self._texts
+        }
+        for text_hash, text in load_texts(self._store, list(wanted)).items():
+            self._texts[wanted[text_hash]] = text
+            self._left -= len(text)
+
+    def drop(self, item_id: str) -> None:
+        """Forget the text of an item that nobody is asked about any more."""
+        text = self._texts.pop(item_id, None)
+        if text is not None:
+            self._left += len(text)
+
+    def get(self, project: str, item_id: str) -> tuple[str, Mapping[str, Any]]:
+        """Return text and metadata; ``StoreError`` when the store does not have them."""
+        known = self._items.get(item_id)
+        text = self._texts.get(item_id)
+        if text is not None and known is not None:
+            return text, known[1]
+        if known is None:
+            known = self._find(project, item_id)
+        texts = load_texts(self._store, [known[0]] if known[0] else [])
+        if known[0] not in texts:
+            raise StoreError(
+                f"the text of item {item_id} is not in this store",
+                hint="run the project again: a run stores the texts of its items",
+            )
+        return texts[known[0]], known[1]
+
+    def _find(self, project: str, item_id: str) -> tuple[str | None, Mapping[str, Any]]:
+        found = item_of(self._store, project, item_id)
+        if found is None:
+            raise StoreError(f"the store knows no item {item_id} of project {project}")
+        self._items[item_id] = found
+        return found
+
+
+class Room:
+    """The queue of one project. Hold ``lock`` while touching ``queue`` or ``days``."""
+
+    def __init__(self, store: TraceStore, folder: ProjectFolder) -> None:
+        self.store = store
+        self.folder = folder
+        self.policy = folder.spec.review
+        self.schema = folder.spec.labels
+        self.lock = threading.RLock()
+        self.queue = Queue(self.policy)
+        self.days = DayBook(self.schema, break_minutes=self.policy.care.break_minutes)
+        self.shelf = Shelf(store)
+        self._checks: list[tuple[str, str, str | None]] = []
+        self.known_tasks: set[str] = set()
+        self._votes: dict[str, Vote] = {}
+        self._items_answered: dict[str, set[str]] = {}
+        self._checks_done: dict[str, set[str]] = {}
+        self._newest = datetime(1970, 1, 1, tzinfo=UTC)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def lease_time(self) -> timedelta:
+        """How long a task is held without a sign of life."""
+        return timedelta(minutes=self.policy.lease_minutes)
+
+    def load(self, now: datetime) -> None:
+        """Build the queue from the store."""
+        self._newest = now
+        self.take_in(load_all(self.store, self.folder, now))
+        self.load_checks()
+
+    def load_checks(self) -> None:
+        """Read the gold that may measure reviewers."""
+        found = load_checks(self.store, self.folder)
+        self.shelf.put({item: (text_hash, meta) for item, _, text_hash, meta in found})
+        column = self.policy.language_column
+        with self.lock:
+            self._checks = [
+                (item, label, str(meta[column]) if meta.get(column) else None)
+                for item, label, _, meta in found
+            ]
+
+    def checks_for(self, reviewer: Reviewer) -> list[tuple[str, str]]:
+        """Return (item id, gold label) of the hidden gold in a reviewer's languages."""
+        known = reviewer.languages
+        return [
+            (item, label)
+            for item, label, spoken in self._checks
+            if not known or spoken is None or spoken in known
+        ]
+
+    def sync(self) -> None:
+        """Take in what was stored since the last look, by whichever process."""
+        self.take_in(load_since(self.store, self.folder, self._newest, self.known_tasks))
+
+    def reconcile(self, now: datetime) -> None:
+        """Take in what came with an old time: from another machine, or a segment that was held up."""
+        with self.lock:
+            known = list(self.known_tasks)
+        self.take_in(load_missing(self.store, self.folder, known, now))
+        self.load_checks()
+
+    def take_in(self, news: News) -> None:
+        """Apply rows of the store; rows that are known change nothing."""
+        with self.lock:  # a task whose text is not stored waits outside: each reconciling looks for it again
+            fresh = [
+                task
+                for task in news.tasks
+                if task.task_id not in self.known_tasks and news.items[task.item_id][0] is not None
+            ]
+        self.shelf.put({task.item_id: news.items[task.item_id] for task in fresh})
+        for start in range(0, max(len(fresh), len(news.votes), len(news.events)), _BITE):
+            with self.lock:  # in bites: nobody waits for a hundred thousand rows
+                bite = fresh[start : start + _BITE]
+                self.known_tasks.update(task.task_id for task in bite)
+                self.queue.load(bite)
+                for vote in news.votes[start : start + _BITE]:
+                    self.apply(vote)
+                for event in news.events[start : start + _BITE]:
+                    self.queue.apply_event(event.task_id, event.event, event.at)
+        if news.newest is not None and news.newest > self._newest:
+            self._newest = news.newest
+
+    def add(self, task: Task) -> None:
+        """Add a task to the queue; the lock is held."""
+        self.known_tasks.add(task.task_id)
+        self.queue.add(task)
+
+    def apply(self, vote: Vote) -> Outcome | None:
+        """Apply a vote once; the lock is held."""
+        if vote.vote_id in self._votes:
+            return self.queue.outcome(vote.task_id) if vote.task_id in self.known_tasks else None
+        self._votes[vote.vote_id] = vote
+        outcome = self.queue.apply_vote(vote)
+        task = self.queue.task(vote.task_id)
+        self.days.note(vote, task)
+        self._items_answered.setdefault(vote.annotator, set()).add(vote.item_id)
+        if task is not None and task.kind == "check":
+            self._checks_done.setdefault(vote.annotator, set()).add(vote.task_id)
+        return outcome
+
+    def items_answered(self, reviewer: str) -> set[str]:
+        """Return the items that a reviewer has given any answer on; do not change it."""
+        return self._items_answered.get(reviewer, set())
+
+    def checks_done(self, reviewer: str) -> int:
+        """Return how many hidden gold items a reviewer has met."""
+        return len(self._checks_done.get(reviewer, ()))
+
+    def knows_vote(self, vote_id: str) -> bool:
+        """Whether a vote has been applied."""
+        return vote_id in self._votes
+
+    def vote(self, vote_id: str) -> Vote:
+        """Return an applied vote."""
+        return self._votes[vote_id]
+
+    def text_of(self, item_id: str) -> tuple[str, Mapping[str, Any]]:
+        """Return an item's text and metadata; reads the store when they are not in memory."""
+        return self.shelf.get(self.name, item_id)

@@ -1,0 +1,45 @@
+"""What of an item and of the machine's answer a reviewer may see."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import orjson
+
+from labelproof.review.model import Task
+from labelproof.spec.project import ProjectFolder
+from labelproof.store import TraceStore
+
+_RATIONALE = """
+SELECT output_json FROM steps
+WHERE run_id = ? AND item_id = ? AND status = 'ok' AND kind IN ('label', 'consensus', 'critique', 'investigate')
+ORDER BY seq DESC, ts DESC
+"""
+
+
+def shown_meta(meta: Mapping[str, Any], folder: ProjectFolder, telling: Collection[str]) -> dict[str, Any]:
+    """Return the metadata without what could give an answer away: by its name, or because a label stands in it."""
+    gold = folder.spec.gold
+    names = {*telling, *(() if gold is None else (gold.label_column.casefold(),))}
+    schema = folder.spec.labels
+    labels = {name.casefold() for name in (*schema.leaves, *(parent.name for parent in schema.classes))}
+    return {
+        key: value
+        for key, value in meta.items()
+        if value is not None
+        and key.casefold() not in names
+        and not (isinstance(value, str) and any(p.strip().casefold() in labels for p in value.split("+")))
+    }
+
+
+def rationale_of(store: TraceStore, task: Task) -> str | None:
+    """Return what the model gave as its reason, for tasks that show it; None when there is none."""
+    if task.run_id is None:
+        return None
+    rows = store.query(_RATIONALE, [task.run_id, task.item_id], fresh=True, only=("steps",)).to_pylist()
+    for row in rows:
+        found = orjson.loads(row["output_json"]) if row["output_json"] else {}
+        if isinstance(found, dict) and found.get("rationale"):
+            return str(found["rationale"])
+    return None
