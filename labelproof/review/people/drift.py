@@ -11,6 +11,7 @@ one, since an alarm here speaks about a person.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -25,8 +26,8 @@ from labelproof.spec.errors import ConfigError
 Against = Literal["bar", "own level"]
 DELTA = 0.05
 """Bound on the probability that a reviewer who keeps the level is ever alarmed about."""
-BASELINE_CHECKS = 30
-"""So many first checks tell a reviewer's own level."""
+OWN_LEVEL_CHECKS = (30, 100)
+"""So many first checks tell a reviewer's own level, the sooner and the better way."""
 _BLOCK = 10
 """A new bet starts every so many checks."""
 METHOD = "e-process over change points (bets from every 10th check, odds of an error x 1.5, 2, 3, 5)"
@@ -86,21 +87,28 @@ def below_bar(right: npt.ArrayLike, bar: float | None, *, delta: float = DELTA) 
 
 
 def below_own_level(right: npt.ArrayLike, *, delta: float = DELTA) -> FallTest:
-    """Test whether later answers are worse than the first ``BASELINE_CHECKS`` of ``right`` (n,), oldest first.
+    """Test whether later answers are worse than the first ones of ``right`` (n,) of bool, oldest first.
 
-    The level is the lower end of the exact (Clopper-Pearson) interval of the first ones, which misses the true level with
-    probability delta/2 at most; later ones are tested against it at delta/2: together at most delta.
+    Two tests at delta/2 each, after the first 30 and after the first 100 checks: few tell a level soon, many tell it well.
+    Each takes the lower end of the exact (Clopper-Pearson) interval of its first ones, which lies above the true level
+    with probability delta/4 at most, and tests later ones against it at delta/4. Returned is the one with more evidence.
     """
     y = np.asarray(right, dtype=np.bool_)
-    if y.size <= BASELINE_CHECKS:
-        why = f"{y.size} of the {BASELINE_CHECKS + 1} checks that it takes: {BASELINE_CHECKS} tell the earlier level"
+    shortest = OWN_LEVEL_CHECKS[0]
+    if y.size <= shortest:
+        why = f"{y.size} of the {shortest + 1} checks that it takes: {shortest} tell the earlier level"
         return _untested("own level", None, 0, delta, why)
-    first = clopper_pearson(int(y[:BASELINE_CHECKS].sum()), BASELINE_CHECKS, confidence=1 - delta)
-    assert first.low is not None
-    if first.low <= 0.0:
-        why = f"all of the first {BASELINE_CHECKS} checks were wrong: nothing to fall from"
-        return _untested("own level", None, y.size - BASELINE_CHECKS, delta, why)
-    return _tested("own level", y, first.low, first=BASELINE_CHECKS, e_needed=2 / delta, delta=delta)
+    tested = []
+    for first in OWN_LEVEL_CHECKS:
+        if y.size <= first:
+            continue
+        level = clopper_pearson(int(y[:first].sum()), first, confidence=1 - delta / 2).low
+        if level is not None and level > 0:
+            tested.append(_tested("own level", y, level, first=first, e_needed=4 / delta, delta=delta))
+    if not tested:
+        why = f"all of the first {shortest} checks were wrong: nothing to fall from"
+        return _untested("own level", None, y.size - shortest, delta, why)
+    return min(tested, key=lambda test: (test.alarm_at or math.inf, -(test.e_value or 0.0)))
 
 
 def log_evidence(wrong: npt.NDArray[np.bool_], limit: float) -> npt.NDArray[np.float64]:
