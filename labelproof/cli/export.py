@@ -51,11 +51,16 @@ chosen AS (
 names AS (
     SELECT item_id, external_id, text_hash FROM items WHERE project = $project
     QUALIFY row_number() OVER (PARTITION BY item_id, external_id ORDER BY ts DESC) = 1
-)
+),
+people AS (SELECT * FROM final_labels WHERE project = $project AND source <> 'auto_accept')
 SELECT coalesce(n.external_id, c.item_id) AS external_id, c.item_id, t.text, c.label, c.confidence,
        c.raw_confidence, c.decision, c.reason, c.audited, c.inclusion_prob, c.run_id, c.strategy,
-       c.strategy_fp, c.calibrator_id, c.certificate_id, c.ts AS decided_at
+       c.strategy_fp, c.calibrator_id, c.certificate_id, c.ts AS decided_at,
+       CASE WHEN p.label <> '' THEN p.label WHEN c.decision = 'auto_accept' THEN c.label END AS final_label,
+       CASE WHEN p.label <> '' THEN p.source WHEN c.decision = 'auto_accept' THEN 'auto_accept' END AS final_source,
+       p.annotators, p.task_id AS review_task, p.decided_at AS reviewed_at
 FROM chosen AS c
+LEFT JOIN people AS p USING (item_id)
 LEFT JOIN names AS n USING (item_id)
 LEFT JOIN text_by_hash AS t ON t.text_hash = n.text_hash
 ORDER BY external_id, item_id
@@ -90,7 +95,11 @@ def export(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Write the latest decision of every item, with confidence, reason and provenance."""
+    """Write the latest decision of every item, with confidence, reason and provenance.
+
+    `label` is the machine's; `final_label` is what people decided, else what was auto-accepted, else empty;
+    `final_source` says which (adjudicated, agreed, auto_accept).
+    """
     with user_errors(as_json=as_json):
         from labelproof.spec.project import find_project
         from labelproof.store import default_store, open_store
@@ -191,6 +200,7 @@ def _result(rows: pa.Table, to: Path, written: int) -> dict[str, Any]:
         "file": str(to),
         "rows": written,
         "decisions": Counter(rows["decision"].to_pylist()),
+        "final": Counter(source for source in rows["final_source"].to_pylist() if source),
         "strategy_fingerprints": rows["strategy_fp"].unique().to_pylist(),
         "runs": rows["run_id"].unique().to_pylist(),
     }
@@ -202,6 +212,10 @@ def _print(result: dict[str, Any]) -> None:
     out = console()
     counts = ", ".join(f"{n} {name}" for name, n in sorted(result["decisions"].items()))
     out.print(f"{escape(result['file'])}: {result['rows']} rows ({counts})")
+    final = ", ".join(f"{n} {source}" for source, n in sorted(result["final"].items()))
+    unlabeled = result["rows"] - sum(result["final"].values())
+    if final and unlabeled:
+        out.print(f"  final label: {final}; {unlabeled} wait for people")
     versions = len(result["strategy_fingerprints"])
     if versions > 1:
         out.print(

@@ -56,6 +56,7 @@ def trace(
             _show_trace(out, one, split, full=full)
         if against is not None and split is None:
             out.print("\nNo step differs.")
+        _show_people(out, found[0])
 
 
 def _show_item(out: Console, trace: ItemTrace) -> None:
@@ -93,6 +94,26 @@ def _show_trace(out: Console, trace: ItemTrace, split: int | None, *, full: bool
             f"  [bold]=> {decision['decision']}[/] {escape(str(decision['label']))}: "
             f"{escape(str(decision['reason']))}{audit}{drawn}"
         )
+
+
+def _show_people(out: Console, trace: ItemTrace) -> None:
+    """Print what people were asked and said, and the label that stands."""
+    from rich.markup import escape
+
+    if trace.reviews:
+        out.print("\n[bold]People[/]")
+    for task in trace.reviews:
+        stands = f": {escape(task['final_label'])}" if task["final_label"] else ""
+        out.print(f"  [bold]{task['kind']}[/] {task['state']}{stands} [dim]{escape(task['reason'] or '')}[/]")
+        for vote in task["votes"]:
+            said = vote["label"] or vote["answer"]
+            note = f" [italic]{escape(_visible(vote['note']))}[/]" if vote["note"] else ""
+            role = " (adjudicator)" if vote["role"] == "adjudicator" else ""
+            out.print(
+                f"      {escape(vote['annotator'])}{role}: {escape(said)} [dim]{vote['ts']:%Y-%m-%d %H:%M}[/]{note}"
+            )
+    if trace.final is not None:
+        out.print(f"\n[bold]Final label[/] {escape(trace.final['label'])} ({trace.final['source']})")
 
 
 def _show_step(out: Console, step: TracedStep, *, full: bool, marked: bool) -> None:

@@ -70,6 +70,10 @@ class ItemTrace:
     started_at: datetime | None
     steps: Sequence[TracedStep]
     decision: Mapping[str, Any] | None
+    reviews: Sequence[Mapping[str, Any]]
+    """Review tasks about the item, oldest first, each with its ``state``, ``final_label`` and ``votes``."""
+    final: Mapping[str, Any] | None
+    """What stands for the item in the end (a row of ``final_labels``), whatever the run."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -121,6 +125,8 @@ def trace_item(
         started_at=run["started_at"],
         steps=_steps(store, run["run_id"], row["item_id"]),
         decision=decision[0] if decision else None,
+        reviews=_reviews(store, project, row["item_id"]),
+        final=_final(store, project, row["item_id"]),
     )
 
 
@@ -205,6 +211,30 @@ def _steps(store: TraceStore, run_id: str, item_id: str) -> list[TracedStep]:
             )
         )
     return steps
+
+
+def _reviews(store: TraceStore, project: str, item_id: str) -> list[dict[str, Any]]:
+    given = [project, item_id]
+    tasks = store.query(
+        "SELECT task_id, kind, state, final_label, reason, votes_wanted, ts, answered_at FROM task_outcomes"
+        " WHERE project = ? AND item_id = ? ORDER BY ts, task_id",
+        given,
+        fresh=True,
+    ).to_pylist()
+    votes = store.query(
+        "SELECT task_id, annotator, role, answer, label, note, seconds, source, ts FROM current_votes"
+        " WHERE project = ? AND item_id = ? AND answer <> 'withdrawn' ORDER BY ts, vote_id",
+        given,
+        fresh=True,
+    ).to_pylist()
+    return [{**task, "votes": [v for v in votes if v["task_id"] == task["task_id"]]} for task in tasks]
+
+
+def _final(store: TraceStore, project: str, item_id: str) -> Mapping[str, Any] | None:
+    rows = store.query(
+        "SELECT * FROM final_labels WHERE project = ? AND item_id = ?", [project, item_id], fresh=True
+    ).to_pylist()
+    return rows[0] if rows else None
 
 
 def _call(row: Mapping[str, Any], texts: Mapping[str, str]) -> TracedCall:

@@ -86,6 +86,43 @@ def test_latest_decision_of_every_name(run: Run, stored: Path) -> None:
     assert "from 2 versions of the strategy" in out
 
 
+def test_what_people_decided_is_the_final_label(run: Run, stored: Path) -> None:
+    with open_store(stored) as store:
+        store.append_many(
+            {
+                "review_tasks": {
+                    "task_id": ["t1", "t3"],
+                    "project": ["mine"] * 2,
+                    "kind": ["audit", "routed"],
+                    "item_id": ["i1", "i3"],
+                    "votes_wanted": [1, 1],
+                    "ts": [T0] * 2,
+                },
+                "votes": {
+                    "vote_id": ["v1", "v3"],
+                    "project": ["mine"] * 2,
+                    "task_id": ["t1", "t3"],
+                    "item_id": ["i1", "i3"],
+                    "annotator": ["ann", "bob"],
+                    "role": ["reviewer"] * 2,
+                    "answer": ["label", "unclear"],
+                    "label": ["spam", None],
+                    "ts": [T0] * 2,
+                },
+            }
+        )
+    code, out, _ = run("export", "mine", "--to", "out.jsonl")
+    assert code == 0
+    rows = [orjson.loads(line) for line in Path("out.jsonl").read_bytes().splitlines()]
+    assert [(r["label"], r["final_label"], r["final_source"], r["annotators"]) for r in rows] == [
+        ("question", "spam", "agreed", "ann"),
+        ("question", "spam", "agreed", "ann"),
+        ("praise", "praise", "auto_accept", None),
+        (None, None, None, None),
+    ]
+    assert "final label: 2 agreed, 1 auto_accept; 1 wait for people" in out.replace("\n", " ")
+
+
 @pytest.mark.parametrize(
     ("options", "names"),
     [
