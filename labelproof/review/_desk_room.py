@@ -17,7 +17,7 @@ from labelproof.review._desk_load import (
     load_since,
     load_texts,
 )
-from labelproof.review.model import Outcome, Reviewer, Task, Vote
+from labelproof.review.model import Outcome, Reviewer, Task, TaskEvent, Vote
 from labelproof.review.queue import Queue
 from labelproof.spec.errors import StoreError
 from labelproof.spec.project import ProjectFolder
@@ -97,6 +97,8 @@ class Room:
         self._votes: dict[str, Vote] = {}
         self._items_answered: dict[str, set[str]] = {}
         self._checks_done: dict[str, set[str]] = {}
+        self._last_said: dict[str, datetime] = {}
+        self._last_event: dict[str, datetime] = {}
         self._newest = datetime(1970, 1, 1, tzinfo=UTC)
 
     @property
@@ -162,7 +164,7 @@ class Room:
                 for vote in news.votes[start : start + _BITE]:
                     self.apply(vote)
                 for event in news.events[start : start + _BITE]:
-                    self.queue.apply_event(event.task_id, event.event, event.at)
+                    self.apply_event(event.task_id, event.event, event.at)
         if news.newest is not None and news.newest > self._newest:
             self._newest = news.newest
 
@@ -179,10 +181,26 @@ class Room:
         outcome = self.queue.apply_vote(vote)
         task = self.queue.task(vote.task_id)
         self.days.note(vote, task)
+        self._last_said[vote.annotator] = max(vote.at, self._last_said.get(vote.annotator, vote.at))
         self._items_answered.setdefault(vote.annotator, set()).add(vote.item_id)
         if task is not None and task.kind == "check":
             self._checks_done.setdefault(vote.annotator, set()).add(vote.task_id)
         return outcome
+
+    def apply_event(self, task_id: str, event: TaskEvent, at: datetime) -> Outcome | None:
+        """Apply an event; the lock is held."""
+        self._last_event[task_id] = max(at, self._last_event.get(task_id, at))
+        return self.queue.apply_event(task_id, event, at)
+
+    def after_last_event(self, task_id: str, now: datetime) -> datetime:
+        """Return ``now``, or the instant after the task's last event."""
+        last = self._last_event.get(task_id)
+        return now if last is None else max(now, last + timedelta(microseconds=1))
+
+    def after_last(self, reviewer: str, now: datetime) -> datetime:
+        """Return ``now``, or the instant after the reviewer's last answer: a later answer has a later time."""
+        last = self._last_said.get(reviewer)
+        return now if last is None else max(now, last + timedelta(microseconds=1))
 
     def items_answered(self, reviewer: str) -> set[str]:
         """Return the items that a reviewer has given any answer on; do not change it."""

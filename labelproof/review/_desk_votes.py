@@ -94,7 +94,7 @@ class Votes:
                     note=note,
                     source=source,
                     seconds=seconds,
-                    at=now,
+                    at=room.after_last(reviewer.name, now),
                 )
             )
             self._store_vote(room, task, vote)
@@ -128,7 +128,7 @@ class Votes:
             label=None,
             note=None,
             seconds=None,
-            at=max(now, vote.at + timedelta(microseconds=1)),
+            at=room.after_last(reviewer.name, now),
         )
         self._store_vote(room, task, self._signed(withdrawn))
         lease = self._handing.claim(room, reviewer, task.task_id, "reviewer", now)
@@ -244,7 +244,7 @@ class Votes:
         return self._write_event(room, task, event, reviewer.name, reason.strip())
 
     def _write_event(self, room: Room, task: Task, event: TaskEvent, actor: str, reason: str) -> Outcome:
-        now = self._tools.clock()
+        now = room.after_last_event(task.task_id, self._tools.clock())
         row = {
             "event_id": digest(["review-event", task.task_id, event, now.isoformat(), secrets.token_hex(4)]),
             "project": room.name,
@@ -259,7 +259,7 @@ class Votes:
         if event == "reopened":
             self._tools.office.leases.reopen(task.task_id)
         with room.lock:
-            room.queue.apply_event(task.task_id, event, now)
+            room.apply_event(task.task_id, event, now)
             return room.queue.outcome(task.task_id)
 
     def _escalate(self, room: Room, task: Task) -> None:

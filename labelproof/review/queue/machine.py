@@ -195,6 +195,10 @@ class Queue:
         hold = self._holds.get(task_id)
         return None if hold is None else hold.reviewer
 
+    def held(self) -> set[str]:
+        """Return the tasks that somebody holds; a hold that has ended counts until ``expire``."""
+        return {task_id for task_id, _ in self._holds}
+
     # What to do next
 
     def first_for(
