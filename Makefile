@@ -12,9 +12,9 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types contracts e2e stack-test validity clean
+.PHONY: help demo test check lint types contracts e2e stack-test browser-test validity clean
 help:  ## Show this help
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .cache/uv-tool/bin/uv:
 	@python3 -m venv .cache/uv-tool || { echo "Python's venv module is missing: apt-get install python3-venv, then try again" >&2; exit 2; }
@@ -34,6 +34,13 @@ test: $(STAMP)  ## Run the tests
 stack-test: $(STAMP)  ## Run the tests that start a real Prefect server
 	@$(RUN)python -m pytest -m stack -p no:randomly
 
+browser-test: $(STAMP)  ## Run the tests that drive the review app in Chromium
+	@command -v chromium >/dev/null || [ -n "$${LABELPROOF_CHROMIUM:-}" ] || { \
+		echo "Installing Chromium for the browser tests (Debian package)"; \
+		$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -qq && $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -qq --no-install-recommends chromium >/dev/null \
+			|| { echo "install a Chromium, or name one in LABELPROOF_CHROMIUM" >&2; exit 2; }; }
+	@$(RUN)python -m pytest -m browser -p no:randomly
+
 e2e: $(STAMP)  ## Run the end-to-end tests with the embedded model
 	@LABELPROOF_E2E=1 $(RUN)python -m pytest -m e2e -p no:randomly
 
@@ -49,7 +56,7 @@ types: $(STAMP)  ## Check types
 contracts: $(STAMP)  ## Check that rooms import one way
 	@$(RUN)lint-imports --no-cache | tail -n 20
 
-check: lint types contracts test stack-test  ## All checks, as CI runs them
+check: lint types contracts test browser-test stack-test  ## All checks, as CI runs them
 
 clean:  ## Remove the environment and caches
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache

@@ -66,6 +66,10 @@ COMMANDS: tuple[Row, ...] = (
     Row(
         "review", "labelproof.cli.review", "app", "Hand review tasks to people and take votes back", "People"
     ),
+    Row("serve", "labelproof.cli.serve", "serve", "Open the review queue in the browser", "People"),
+    Row(
+        "reviewers", "labelproof.cli.reviewers", "app", "Add reviewers and leads, give them passwords", "People"
+    ),
     Row("agreement", "labelproof.cli.agreement", "agreement", "Measure how far annotators agree", "People"),
     Row(
         "alt-test",
