@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from labelproof.spec.errors import ConfigError
-from labelproof.spec.labels import LabelSchema
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
 
@@ -152,8 +151,8 @@ def review_sheet(
     )
 
 
-def write_sheet(sheet: ReviewSheet, path: Path, *, overwrite: bool = False) -> int:
-    """Write a sheet as CSV, JSONL or Parquet (by the name) and return its number of rows.
+def write_sheet(sheet: ReviewSheet, path: Path, form: str = "auto", *, overwrite: bool = False) -> int:
+    """Write a sheet as csv, jsonl or parquet (auto: by the name) and return its number of rows.
 
     CSV cells that a spreadsheet would run as a formula get a leading apostrophe; everything else of the
     texts is kept character for character. An existing file is a ``ConfigError`` unless ``overwrite``: it may
@@ -161,7 +160,7 @@ def write_sheet(sheet: ReviewSheet, path: Path, *, overwrite: bool = False) -> i
     """
     from labelproof.store.interchange import format_of, write_labels
 
-    declared = format_of(path)
+    declared = format_of(path, form)
     if path.exists() and not overwrite:
         raise ConfigError(
             "the file exists, and may hold answers", path=path, hint="choose another name or add --overwrite"
@@ -189,22 +188,24 @@ def hidden_characters(text: str) -> str | None:
     return "; ".join(words[:_MOST_HIDDEN]) + (f"; and {more} more kinds" if more > 0 else "")
 
 
+def telling_rule(folder: ProjectFolder) -> Callable[[str, object], bool]:
+    """Return whether a metadata column and value could give an answer away: by its name, or a label stands in it."""
+    schema, gold = folder.spec.labels, folder.spec.gold
+    names = TELLING if gold is None else TELLING | {gold.label_column.casefold()}
+    labels = {name.casefold() for name in (*schema.leaves, *(parent.name for parent in schema.classes))}
+
+    def tells(key: str, value: object) -> bool:
+        if key.casefold() in names:
+            return True
+        return isinstance(value, str) and any(part.casefold().strip() in labels for part in value.split("+"))
+
+    return tells
+
+
 def _telling(metas: Sequence[Mapping[str, Any]], folder: ProjectFolder) -> frozenset[str]:
-    """Return the metadata columns that are named like an answer, or in which a label of the schema stands."""
-    schema = folder.spec.labels
-    names = TELLING if folder.spec.gold is None else TELLING | {folder.spec.gold.label_column.casefold()}
-    labels = _label_words(schema)
-    return frozenset(
-        key
-        for meta in metas
-        for key, value in meta.items()
-        if key.casefold() in names
-        or (isinstance(value, str) and any(part.casefold().strip() in labels for part in value.split("+")))
-    )
-
-
-def _label_words(schema: LabelSchema) -> frozenset[str]:
-    return frozenset(name.casefold() for name in (*schema.leaves, *(c.name for c in schema.classes)))
+    """Return the metadata columns that could give an answer away in any of the rows."""
+    tells = telling_rule(folder)
+    return frozenset(key for meta in metas for key, value in meta.items() if tells(key, value))
 
 
 def _meta_cell(meta: Mapping[str, Any], telling: frozenset[str]) -> str | None:

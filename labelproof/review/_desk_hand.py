@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from agents.review_tasks import ReviewTask, check_task_id
-from labelproof.report.review_io import TELLING, hidden_characters
+from labelproof.report.review_io import hidden_characters
 from labelproof.review._desk_room import Room
 from labelproof.review._desk_show import rationale_of, shown_meta
 from labelproof.review._desk_tools import Tools, lead_only
@@ -202,7 +202,7 @@ class Handing:
             task=task,
             lease=lease,
             text=text,
-            meta=shown_meta(meta, room.folder, TELLING),
+            meta=shown_meta(meta, room.folder),
             hidden=hidden_characters(text),
             shown_label=task.label if shown else None,
             shown_confidence=task.confidence if shown else None,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from labelproof.report.review_io import telling_rule
 from labelproof.review.model import Task
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
@@ -18,19 +19,10 @@ ORDER BY seq DESC, ts DESC
 """
 
 
-def shown_meta(meta: Mapping[str, Any], folder: ProjectFolder, telling: Collection[str]) -> dict[str, Any]:
-    """Return the metadata without what could give an answer away: by its name, or because a label stands in it."""
-    gold = folder.spec.gold
-    names = {*telling, *(() if gold is None else (gold.label_column.casefold(),))}
-    schema = folder.spec.labels
-    labels = {name.casefold() for name in (*schema.leaves, *(parent.name for parent in schema.classes))}
-    return {
-        key: value
-        for key, value in meta.items()
-        if value is not None
-        and key.casefold() not in names
-        and not (isinstance(value, str) and any(p.strip().casefold() in labels for p in value.split("+")))
-    }
+def shown_meta(meta: Mapping[str, Any], folder: ProjectFolder) -> dict[str, Any]:
+    """Return the metadata without what is empty or could give an answer away."""
+    tells = telling_rule(folder)
+    return {key: value for key, value in meta.items() if value is not None and not tells(key, value)}
 
 
 def rationale_of(store: TraceStore, task: Task) -> str | None:
