@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 from xml.etree import ElementTree as ET  # only to write XML; nothing foreign is parsed
 
 import orjson
+from pydantic import Field, RootModel
 
 from labelproof.report.review_io import ReviewSheet
 from labelproof.report.review_votes import ImportReport, Role, Vote, store_votes
@@ -23,6 +24,7 @@ from labelproof.review._labelstudio_answers import ANSWER, JOINER, LABEL, NOT_LA
 from labelproof.spec.errors import ConfigError, StoreError
 from labelproof.spec.labels import EMPTY_SET, LabelClass, LabelSchema
 from labelproof.spec.project import ProjectFolder
+from labelproof.spec.yamlio import load_yaml
 from labelproof.store import TraceStore
 from labelproof.store.interchange.rows import RawRow
 from labelproof.store.interchange.sources import public_name
@@ -30,6 +32,10 @@ from labelproof.store.interchange.sources import public_name
 _CONTENT = "content"
 _NOTHING = "-"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class _Annotators(RootModel[dict[int | str, Annotated[str, Field(min_length=1, max_length=200)]]]):
+    """A file of `--annotators`."""
 
 
 def tasks_json(sheet: ReviewSheet) -> list[dict[str, Any]]:
@@ -124,6 +130,11 @@ def is_label_studio(source: str) -> bool:
             return stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
     except OSError:
         return False
+
+
+def read_annotators(path: Path) -> dict[str, str]:
+    """Return the mapping of a YAML or JSON file: Label Studio's user id or e-mail -> name here."""
+    return {str(key): name for key, name in load_yaml(path, _Annotators, what="annotators").root.items()}
 
 
 def import_label_studio(

@@ -1,0 +1,163 @@
+"""`labelproof serve`: the review app in the browser."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labelproof.cli._common import console, user_errors
+from labelproof.cli.run import StoreOption
+from labelproof.spec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from labelproof.spec.project import ProjectFolder
+    from labelproof.store import TraceStore
+
+_KNOWN = "SELECT project FROM runs UNION SELECT project FROM review_tasks"
+_OPEN_AFTER_S = 0.5
+
+
+def serve(
+    projects: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROJECT]...", help="Names or folders; default: all in ./projects that the store knows."
+        ),
+    ] = None,
+    *,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; anything but this machine needs TLS.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port to listen on.", show_default="8700 or the next free one"),
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option(help="https address that people type, when a TLS proxy stands in front.")
+    ] = None,
+    trusted_proxy: Annotated[
+        str | None,
+        typer.Option(help="IP address or network of that proxy: only its forwarded headers count."),
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the app in a browser.")] = False,
+    store: StoreOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what is announced as JSON, one document a line.")
+    ] = False,
+) -> None:
+    """Serve the review app until Ctrl-C: queue, adjudication, reviewers, dashboard.
+
+    Without an account, a one-time link for the first admin is printed. It listens on this machine alone unless
+    --public-url and --trusted-proxy say that a TLS proxy stands in front.
+    """
+    from labelproof.cli._people import opened_desk
+
+    with user_errors(as_json=as_json):
+        from labelproof.review.web.serve import WebSettings, run_server
+
+        settings = WebSettings(host=host, port=port, public_url=public_url, trusted_proxy=trusted_proxy)
+        folders = served_projects(projects or [], store)
+        announce = _Announcer(as_json=as_json, open_browser=open_browser)
+        with opened_desk(store, folders) as desk:
+            desk.start()
+            for name in folders:
+                announce.project(name, desk.overview(name).n_open)
+            run_server(desk, desk.office, settings, announce=announce)
+        announce.stopped()
+
+
+def served_projects(names: list[str], store: str | None) -> dict[str, ProjectFolder]:
+    """Return the projects to serve by name: the named ones, else those in ./projects that the store knows."""
+    from labelproof.spec.project import find_project
+    from labelproof.store import default_store, open_store
+
+    if names:
+        named = [find_project(name) for name in names]
+        return {folder.name: folder for folder in named}
+    with open_store(store or default_store(), create=False) as opened:
+        found, known = _here(opened)
+    if not found:
+        waits = f" (the store knows {', '.join(known)})" if known else ""
+        raise ConfigError(
+            f"no project in ./projects is in this store{waits}",
+            hint="labelproof run PROJECT makes review tasks; or name a project: labelproof serve PROJECT",
+        )
+    return found
+
+
+def _here(store: TraceStore) -> tuple[dict[str, ProjectFolder], list[str]]:
+    from pathlib import Path
+
+    from labelproof.spec.project import PROJECT_FILE, find_project
+
+    known = sorted(filter(None, store.query(_KNOWN, fresh=True)["project"].to_pylist()))
+    found = {}
+    for file in sorted(Path("projects").glob(f"*/{PROJECT_FILE}")):
+        try:
+            folder = find_project(str(file.parent))
+        except ConfigError as error:
+            from rich.markup import escape
+
+            console(stderr=True).print(
+                f"[yellow]left out[/] {escape(str(file.parent))}: {escape(error.message)}", soft_wrap=True
+            )
+            continue
+        if folder.name in known:
+            found[folder.name] = folder
+    return found, known
+
+
+class _Announcer:
+    """Says where the app is, and opens it in a browser if asked to."""
+
+    def __init__(self, *, as_json: bool, open_browser: bool) -> None:
+        self._as_json = as_json
+        self._open = open_browser
+        self._url: str | None = None
+
+    def __call__(self, message: str) -> None:
+        url = next((word for word in message.split() if word.startswith(("http://", "https://"))), None)
+        if url is not None:
+            self._open_soon(url)
+        if self._as_json:
+            self._line({"message": message, "url": url})
+        else:
+            sys.stdout.write(f"{message}\n")
+            sys.stdout.flush()
+
+    def project(self, name: str, n_open: int) -> None:
+        """Say what waits in a project."""
+        if self._as_json:
+            self._line({"project": name, "open": n_open})
+        else:
+            sys.stdout.write(f"{name}: {n_open} open tasks\n")
+
+    def stopped(self) -> None:
+        """Say that everything is stored and closed."""
+        if not self._as_json:
+            sys.stdout.write("stopped\n")
+
+    def _line(self, value: dict[str, object]) -> None:
+        import orjson
+
+        sys.stdout.write(orjson.dumps(value).decode() + "\n")
+        sys.stdout.flush()
+
+    def _open_soon(self, url: str) -> None:
+        """Open the last address that is announced: the link for the first admin comes after the app's."""
+        first = self._url is None
+        self._url = url
+        if self._open and first:
+            from threading import Timer
+
+            timer = Timer(_OPEN_AFTER_S, self._open_now)
+            timer.daemon = True
+            timer.start()
+
+    def _open_now(self) -> None:
+        import webbrowser
+
+        if self._url is not None:
+            webbrowser.open(self._url)
