@@ -27,6 +27,8 @@ def people_project(folder: Path, *, more: str = "", kind: str = "single") -> Pro
     (folder / "project.yaml").write_text(
         f"name: mini\nlabels: {{kind: {kind}, classes: {classes}}}\nitems: {{path: items.jsonl}}\n{more}"
     )
+    (folder / "items.jsonl").write_text('{"id": "m0", "text": "a text"}\n')
+    (folder / "guideline.md").write_text("# Guideline\n")
     (folder / "strategies").mkdir(exist_ok=True)
     return find_project(str(folder))
 

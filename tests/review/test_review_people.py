@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,13 @@ import orjson
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from labelproof.review._desk_day import DayBook
 from labelproof.review.model import Vote
 from labelproof.review.people import ReviewerStats, anonymous, reviewer_stats
+from labelproof.review.queue import build_task
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.project import ProjectFolder
+from labelproof.spec.review import SEVERITIES
 from labelproof.store import TraceStore, open_store
 from tests.review.people_rows import (
     LABELS,
@@ -267,16 +270,31 @@ def test_the_label_mix_is_compared_on_the_same_kinds(store: TraceStore, folder: 
     assert team["bob"].labels[0].others_share == 0.75
 
 
-def test_a_days_exposure_is_by_severity_and_starts_at_midnight(
-    store: TraceStore, folder: ProjectFolder
-) -> None:
+def test_a_days_exposure_is_what_the_desk_counts(store: TraceStore, folder: ProjectFolder) -> None:
     tasks = put_tasks(store, ["threat", "hate", "hate", None, "gone", "safe"])
-    today = {tasks[0]: "safe", tasks[1]: "skip", tasks[3]: "hate", tasks[4]: "skip"}
-    put_votes(store, "ann", today, at=NOW - timedelta(hours=2))
-    put_votes(store, "ann", {tasks[2]: "hate", tasks[5]: "safe"}, at=NOW - timedelta(hours=13))
+    audit = put_tasks(store, ["threat", "safe"], kind="audit")
+    morning, night = NOW - timedelta(hours=2), NOW - timedelta(hours=13)
+    today = {tasks[0]: "safe", tasks[1]: "skip", tasks[3]: "hate", tasks[4]: "skip", audit[0]: "safe"}
+    put_votes(store, "ann", today, at=morning)
+    put_votes(store, "ann", {audit[1]: "hate"}, at=morning, role="adjudicator")
+    put_votes(store, "ann", {tasks[3]: "withdrawn"}, at=morning + timedelta(minutes=1))
+    put_votes(store, "ann", {tasks[2]: "hate", tasks[5]: "safe"}, at=night)
     ann = reviewer_stats(store, folder, now=NOW)[0]
-    assert ann.exposure == {"low": 0, "medium": 0, "high": 2, "critical": 1, "unknown": 1}
+    assert ann.exposure == {"low": 1, "medium": 1, "high": 3, "critical": 1}
     assert ann.limits == {"critical": 200, "high": 400}
+    assert ann.exposure == _of_the_desk(store, folder)
+
+
+def _of_the_desk(store: TraceStore, folder: ProjectFolder) -> dict[str, int]:
+    """Return today's exposure by the desk's own book."""
+    book = DayBook(folder.spec.labels, break_minutes=10)
+    rows = store.query("SELECT * FROM review_tasks", fresh=True).to_pylist()
+    tasks = {row["task_id"]: build_task(row, folder.spec.review, folder.spec.labels, {}) for row in rows}
+    for row in store.query("SELECT * FROM votes ORDER BY ts", fresh=True).to_pylist():
+        at = row.pop("ts").astimezone(UTC)
+        book.note(Vote(**row, at=at), tasks[row["task_id"]])
+    seen = book.seen("ann", NOW)
+    return {severity: seen[severity] for severity in SEVERITIES}
 
 
 def test_other_projects_and_the_future_are_left_out(store: TraceStore, folder: ProjectFolder) -> None:
@@ -298,7 +316,7 @@ def test_label_sets_are_compared_as_a_whole(store: TraceStore, tmp_path: Path) -
     assert [one.label for one in ann.labels] == ["hate+safe", "hate+threat"]
     assert ann.machine.share.value == 0.5
     assert ann.exposure["critical"] == 1
-    assert ann.exposure["low"] == 1
+    assert ann.exposure["high"] == 1
 
 
 def test_numbers_become_json_and_reading_changes_nothing(store: TraceStore, folder: ProjectFolder) -> None:

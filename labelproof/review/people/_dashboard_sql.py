@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from labelproof.review.queue.priority import BY_MACHINE
 from labelproof.spec.labels import LabelSchema
-from labelproof.spec.review import SEVERITIES, TASK_KINDS, ReviewPolicy, TaskKind
-
-ORDERED_BY_LABEL: tuple[TaskKind, ...] = ("routed", "disagreement", "appeal")
-"""Kinds whose due time follows the severity of the machine's label, as in ``queue.priority``."""
+from labelproof.spec.review import SEVERITIES, TASK_KINDS, ReviewPolicy
 
 COVERAGE = """WITH mine AS (
     SELECT DISTINCT run_id FROM runs WHERE project = $project AND strategy = $strategy
@@ -19,8 +17,9 @@ SELECT count(*) AS decided, count(*) FILTER (decision = 'auto_accept') AS auto_a
        count(*) FILTER (decision = 'review') AS to_people, count(*) FILTER (decision = 'failed') AS failed
 FROM latest
 """
+# Hidden gold is nobody's work, but a question that a reviewer raised with it is a lead's.
 OUTCOMES = """SELECT state, count(*) AS n FROM task_outcomes
-WHERE project = $project AND kind <> 'check' GROUP BY state ORDER BY state
+WHERE project = $project AND (kind <> 'check' OR state IN ('disputed', 'escalated')) GROUP BY state ORDER BY state
 """
 PER_DAY = """SELECT CAST(floor(epoch(ts) / 86400) AS BIGINT) AS day, DATE '1970-01-01' + CAST(day AS INTEGER) AS utc_date,
        count(*) AS votes
@@ -32,12 +31,12 @@ DOUBLE_VOTES = """WITH tasks AS (
     SELECT task_id FROM review_tasks WHERE project = $project AND kind <> 'check'
     GROUP BY task_id HAVING coalesce(bool_and(blind), true)
 )
-SELECT v.task_id, v.annotator, v.label
+SELECT v.task_id, v.label
 FROM current_votes AS v JOIN tasks USING (task_id)
 WHERE v.project = $project AND v.role = 'reviewer' AND v.answer = 'label' AND v.label <> ''
   AND v.ts >= $since AND v.ts <= $until
 QUALIFY count(*) OVER (PARTITION BY v.task_id) > 1
-ORDER BY v.task_id, v.annotator
+ORDER BY v.task_id, v.label
 """
 CERTIFICATES = """SELECT certificate_id, strategy_fp, issued_at, state AS last_event, reason
 FROM current_certificates WHERE project = $project ORDER BY issued_at DESC, certificate_id
@@ -70,7 +69,7 @@ FROM decided
 
 def due_hours(policy: ReviewPolicy, schema: LabelSchema) -> str:
     """Return the SQL expression for a task's hours until due from its ``kind`` and ``label``: the queue's own rule."""
-    kinds = [kind for kind in TASK_KINDS if kind not in ORDERED_BY_LABEL]
+    kinds = [kind for kind in TASK_KINDS if kind not in BY_MACHINE]
     fixed = " ".join(f"WHEN {_text(kind)} THEN {policy.due_hours(kind, None)!r}" for kind in kinds)
     known = _list(schema.leaves)
     if schema.kind == "multi":
@@ -78,7 +77,7 @@ def due_hours(policy: ReviewPolicy, schema: LabelSchema) -> str:
     else:
         names = "[label]"
     cases = []
-    for kind in ORDERED_BY_LABEL:
+    for kind in sorted(BY_MACHINE):
         by_severity = " ".join(
             f"WHEN list_has_any({names}, {_list(leaves)}) THEN {policy.due_hours(kind, severity)!r}"
             for severity in reversed(SEVERITIES)
@@ -90,7 +89,7 @@ def due_hours(policy: ReviewPolicy, schema: LabelSchema) -> str:
             f"WHEN {_text(kind)} THEN CASE {unknown} THEN {policy.due_hours(kind, None)!r} {by_severity} "
             f"ELSE {lowest!r} END"
         )
-    return f"(CASE kind {fixed} {' '.join(cases)} END)"
+    return f"CAST(CASE kind {fixed} {' '.join(cases)} END AS DOUBLE)"
 
 
 def _list(names: tuple[str, ...] | list[str]) -> str:

@@ -48,12 +48,19 @@ WHERE v.project = $project AND v.role = 'reviewer' AND v.ts <= $until AND v.answ
   AND t.kind = 'check' AND t.label <> ''
 ORDER BY v.ts, v.vote_id
 """
-SHARED = f"""WITH {_TASKS}, {_MINE}
-SELECT v.task_id, v.annotator, v.label
-FROM mine AS v JOIN tasks AS t USING (task_id)
-WHERE v.answer = 'label' AND v.label <> '' AND t.kind <> 'check' AND coalesce(t.blind, true)
-QUALIFY count(*) OVER (PARTITION BY v.task_id) > 1
-ORDER BY v.task_id, v.ts, v.annotator
+# Each vote beside that of the first other reviewer on the task, so that a task counts once for each of them.
+SHARED = f"""WITH {_TASKS}, {_MINE},
+placed AS (
+    SELECT v.annotator, v.label, row_number() OVER place AS place, count(*) OVER (PARTITION BY v.task_id) AS n,
+           first_value(v.label) OVER everyone AS first, nth_value(v.label, 2) OVER everyone AS second
+    FROM mine AS v JOIN tasks AS t USING (task_id)
+    WHERE v.answer = 'label' AND v.label <> '' AND t.kind <> 'check' AND coalesce(t.blind, true)
+    WINDOW place AS (PARTITION BY v.task_id ORDER BY v.ts, v.annotator),
+           everyone AS (PARTITION BY v.task_id ORDER BY v.ts, v.annotator
+                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+)
+SELECT annotator, label AS own, CASE WHEN place = 1 THEN second ELSE first END AS other, count(*) AS n
+FROM placed WHERE n > 1 GROUP BY ALL ORDER BY ALL
 """
 LABELS = f"""WITH {_TASKS}, {_MINE}
 SELECT v.annotator, t.kind, coalesce(t.blind, true) AS blind, v.label, count(*) AS n,
@@ -76,10 +83,15 @@ ANTI JOIN (
 ) AS own ON own.task_id = v.task_id AND own.annotator = v.annotator
 WHERE v.answer = 'label' GROUP BY v.annotator
 """
-SEEN = f"""WITH {_TASKS}, {_MINE}
-SELECT v.annotator, t.label AS machine, v.label, count(DISTINCT v.task_id) AS n
-FROM mine AS v LEFT JOIN tasks AS t USING (task_id)
-WHERE v.ts >= $today GROUP BY ALL
+# As the desk counts it for the daily limits: every role, and an answer taken back was still read.
+SEEN = f"""WITH {_TASKS},
+latest AS (
+    SELECT * FROM votes
+    WHERE project = $project AND answer <> 'withdrawn' AND ts >= $today AND ts <= $until
+    QUALIFY row_number() OVER (PARTITION BY annotator, task_id ORDER BY ts DESC, vote_id DESC) = 1
+)
+SELECT v.annotator, t.kind, t.label AS machine, v.label, count(*) AS n
+FROM latest AS v LEFT JOIN tasks AS t USING (task_id) GROUP BY ALL
 """
 
 
@@ -106,16 +118,27 @@ class LabelCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeenCell:
+    """``n`` tasks of a kind that a reviewer answered today, with the label of the row and their own."""
+
+    annotator: str
+    kind: str | None
+    machine: str | None
+    label: str | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewerRows:
     """Everything that reviewers' numbers rest on, by reviewer."""
 
     answers: Sequence[Mapping[str, Any]]
     checks: Mapping[str, Sequence[CheckRow]]
-    pairs: Mapping[str, Sequence[tuple[str, str, str]]]
-    """(task, own label, label of the first other reviewer) of blind tasks."""
+    pairs: Mapping[str, Sequence[tuple[str, str, int]]]
+    """(own label, label of the first other reviewer, number of blind tasks)."""
     labels: Sequence[LabelCell]
     adjudicated: Mapping[str, Mapping[str, int]]
-    seen: Mapping[str, Sequence[tuple[str | None, str | None, int]]]
+    seen: Mapping[str, Sequence[SeenCell]]
 
 
 def read_reviewer_rows(
@@ -134,26 +157,17 @@ def read_reviewer_rows(
     for row in rows(CHECKS, until=until):
         right = row["label"] == row["gold"] if row["answer"] == "label" else None
         checks[row["annotator"]].append(CheckRow(gold=row["gold"], right=right, at=row["ts"]))
-    seen: dict[str, list[tuple[str | None, str | None, int]]] = defaultdict(list)
-    for row in rows(SEEN, since=min(since, today), until=until, today=today):
-        seen[row["annotator"]].append((row["machine"], row["label"], row["n"]))
+    seen: dict[str, list[SeenCell]] = defaultdict(list)
+    for row in rows(SEEN, until=until, today=today):
+        seen[row["annotator"]].append(SeenCell(**row))
+    pairs: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
+    for row in rows(SHARED, **window):
+        pairs[row["annotator"]].append((row["own"], row["other"], row["n"]))
     return ReviewerRows(
         answers=rows(ANSWERS, **window),
         checks=checks,
-        pairs=_pairs(rows(SHARED, **window)),
+        pairs=pairs,
         labels=[LabelCell(**row) for row in rows(LABELS, **window)],
         adjudicated={row["annotator"]: row for row in rows(ADJUDICATED, **window)},
         seen=seen,
     )
-
-
-def _pairs(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, str, str]]]:
-    """Return each reviewer's label with that of the first other one on the task: a task counts once for each."""
-    by_task: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for row in rows:
-        by_task[row["task_id"]].append((row["annotator"], row["label"]))
-    found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    for task, votes in by_task.items():
-        for place, (annotator, label) in enumerate(votes):
-            found[annotator].append((task, label, votes[1 if place == 0 else 0][1]))
-    return found

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from evaluation.agreement import krippendorff_alpha, percent_agreement
 from evaluation.intervals import Estimate, undefined, wilson
 from evaluation.votes import VoteTable
@@ -78,7 +81,7 @@ def dashboard(
             _sla(look, overview),
             _votes(look),
             _agreement(look),
-            _outcomes(look),
+            _outcomes(look, overview),
             _certificates(look),
         ),
     )
@@ -243,10 +246,9 @@ def _votes(look: _Look) -> Panel:
 
 
 def _agreement(look: _Look) -> Panel:
-    rows, sql = look.ask(
-        queries.DOUBLE_VOTES, {"since": look.since(AGREEMENT_DAYS), "until": look.now}, only=_REVIEW_TABLES
-    )
-    table = VoteTable.from_votes((row["task_id"], row["annotator"], row["label"]) for row in rows)
+    given = {"project": look.folder.name, "since": look.since(AGREEMENT_DAYS), "until": look.now}
+    votes = look.store.query(queries.DOUBLE_VOTES, given, fresh=True, only=_REVIEW_TABLES)
+    table = _counted(votes)
     if table.items:
         alpha, same = krippendorff_alpha(table), percent_agreement(table)
     else:
@@ -267,22 +269,28 @@ def _agreement(look: _Look) -> Panel:
         title="Agreement of blind votes",
         value=_NOT_MEASURABLE if alpha.value is None else f"{alpha.value:.2f}",
         detail=detail,
-        sql=sql,
+        sql=filled_in(queries.DOUBLE_VOTES, given),
         numbers={"alpha": asdict(alpha), "same_label": asdict(same)},
     )
 
 
-def _outcomes(look: _Look) -> Panel:
-    rows, sql = look.ask(queries.OUTCOMES, {})
-    states = ("open", "agreed", "disputed", "escalated", "adjudicated", "closed")
-    found = {state: next((row["n"] for row in rows if row["state"] == state), 0) for state in states}
+def _counted(votes: pa.Table) -> VoteTable:
+    """Return how many votes each label got on each task, from the columns task_id and label."""
+    task, label = (votes[name].combine_chunks().dictionary_encode() for name in ("task_id", "label"))
+    counts = np.zeros((len(task.dictionary), len(label.dictionary)), dtype=np.int64)
+    np.add.at(counts, (task.indices.to_numpy(), label.indices.to_numpy()), 1)
+    return VoteTable.from_counts(counts, labels=label.dictionary.to_pylist())
+
+
+def _outcomes(look: _Look, overview: QueueOverview) -> Panel:
+    found = {str(state): n for state, n in overview.by_state.items()}
     return Panel(
         key="outcomes",
         title="Decided by people",
         value=count(found["agreed"] + found["adjudicated"]),
         detail=", ".join(f"{count(n)} {state}" for state, n in found.items() if state != "open" and n)
         or "no task is answered yet",
-        sql=sql,
+        sql=filled_in(queries.OUTCOMES, {"project": look.folder.name}),
         numbers=found,
     )
 

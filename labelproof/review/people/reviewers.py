@@ -12,21 +12,30 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from evaluation.agreement import cohen_kappa
 from evaluation.intervals import Estimate, undefined, wilson
 from evaluation.votes import VoteTable
 from labelproof.review.model import Vote
-from labelproof.review.people._reviewer_rows import CheckRow, LabelCell, ReviewerRows, read_reviewer_rows
+from labelproof.review.people._reviewer_rows import (
+    CheckRow,
+    LabelCell,
+    ReviewerRows,
+    SeenCell,
+    read_reviewer_rows,
+)
 from labelproof.review.people.drift import FallTest, below_bar, below_own_level
-from labelproof.spec.labels import LabelSchema
+from labelproof.review.queue.priority import BY_MACHINE
+from labelproof.spec.labels import LabelSchema, Severity
 from labelproof.spec.project import ProjectFolder
 from labelproof.spec.review import SEVERITIES
 from labelproof.store import TraceStore
 
 BAR_METRIC = "reviewer_accuracy"
 """The entry of a project's `targets` whose `at_least` is the bar for accuracy on hidden gold."""
-UNKNOWN = "unknown"
 _MIN_FOR_P90 = 10
+_NOT_SHARED = "no blind task that somebody else answered too"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +101,7 @@ class ReviewerStats:
     ``same_answer``: the plain share of equal labels there. ``upheld``: of their votes on tasks that an adjudicator decided,
     how many had the final label; such tasks are the disputed ones, so that half is no bad number. ``falls``: tests
     over the whole history that the accuracy on checks fell below the project's bar, and below their own earlier level.
-    ``exposure``: tasks answered today (UTC) by severity of the task's label, or else of their own; ``limits``: daily limits.
+    ``exposure``: tasks answered today (UTC) by the higher severity of the machine's label and their own, as the daily ``limits`` count.
     """
 
     name: str
@@ -217,18 +226,24 @@ def _pace(row: Mapping[str, Any]) -> Pace:
     return Pace(median_s=median, p90_s=float(row["p90_s"]), n=n)
 
 
-def _agreement(pairs: Sequence[tuple[str, str, str]]) -> Estimate:
+def _agreement(pairs: Sequence[tuple[str, str, int]]) -> Estimate:
     if not pairs:
-        return undefined("cohen-kappa", 0, "no blind task that somebody else answered too")
-    votes = [
-        vote for task, own, other in pairs for vote in ((task, "reviewer", own), (task, "others", other))
-    ]
-    return cohen_kappa(VoteTable.from_votes(votes), "reviewer", "others")
+        return undefined("cohen-kappa", 0, _NOT_SHARED)
+    labels = tuple(sorted({label for own, other, _ in pairs for label in (own, other)}))
+    kinds = np.array([[labels.index(own), labels.index(other)] for own, other, _ in pairs], dtype=np.int64)
+    codes = np.repeat(kinds, [n for _, _, n in pairs], axis=0)
+    table = VoteTable(
+        items=tuple(str(i) for i in range(len(codes))),
+        annotators=("reviewer", "others"),
+        labels=labels,
+        codes=codes,
+    )
+    return cohen_kappa(table, "reviewer", "others")
 
 
-def _same_answer(pairs: Sequence[tuple[str, str, str]]) -> Estimate:
-    same = sum(own == other for _, own, other in pairs)
-    return _share(same, len(pairs), "no blind task that somebody else answered too")
+def _same_answer(pairs: Sequence[tuple[str, str, int]]) -> Estimate:
+    same = sum(n for own, other, n in pairs if own == other)
+    return _share(same, sum(n for _, _, n in pairs), _NOT_SHARED)
 
 
 def _upheld(rows: ReviewerRows, name: str) -> Estimate:
@@ -294,15 +309,22 @@ def _machine(rows: ReviewerRows, name: str) -> MachineAgreement:
     )
 
 
-def _exposure(seen: Sequence[tuple[str | None, str | None, int]], schema: LabelSchema) -> dict[str, int]:
-    """Return tasks answered today by severity; ``unknown`` when neither label is in the schema."""
+def _exposure(seen: Sequence[SeenCell], schema: LabelSchema) -> dict[str, int]:
+    """Return tasks answered today by severity, by the rule of the desk that keeps the daily limits."""
     found: Counter[str] = Counter()
-    for machine, own, n in seen:
-        label = next(
-            (x for x in (machine, own) if x and schema.members(x) <= schema.leaf_classes.keys()), None
-        )
-        found[UNKNOWN if label is None else schema.severity(label)] += n
-    return {name: found[name] for name in (*SEVERITIES, UNKNOWN)}
+    for cell in seen:
+        machine = _severity(cell.machine, schema) if cell.kind in BY_MACHINE else None
+        own = (_severity(cell.label, schema) or "medium") if cell.label else None
+        known = [severity for severity in (machine, own) if severity is not None]
+        found[max(known, key=SEVERITIES.index, default="medium")] += cell.n
+    return {name: found[name] for name in SEVERITIES}
+
+
+def _severity(label: str | None, schema: LabelSchema) -> Severity | None:
+    """Return the severity of a label, None without one or when the schema does not have it (any more)."""
+    if not label or not schema.members(label) <= schema.leaf_classes.keys():
+        return None
+    return schema.severity(label)
 
 
 def _share(successes: int, n: int, reason: str) -> Estimate:
