@@ -132,7 +132,6 @@ def change_password(
         office.accounts.set_password(name, password)
     except _REFUSED as error:
         return _account_page(ctx, request, error=error.message, status=400)
-    office.sessions.end_all(name)
     log.info("%r changed their password from %s", name, address)
     return _signed_in(request, name, "/account?done=password")
 
@@ -191,6 +190,8 @@ def _use_link(request: Request, token: str, *, name: str | None, password: str, 
         account = _first_admin(office, values["name"], password, now) if name is not None else None
         if account is None:
             account = _new_password(office, link.name, password)
+    except NotAllowed:
+        raise
     except _REFUSED as error:
         values["token"] = office.accounts.new_link(link.purpose, link.name, link.role, now)
         return _open_page(request, "setup.html", {**values, "error": error.message}, status=400)
@@ -209,7 +210,6 @@ def _new_password(office: Office, name: str | None, password: str) -> str:
     if account is None or not account.active:
         raise NotAllowed("This account is disabled.", hint="ask who runs this app")
     office.accounts.set_password(account.name, password)
-    office.sessions.end_all(account.name)
     return account.name
 
 
