@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labelproof.report.review_io import TELLING
 from labelproof.review._desk_show import shown_meta
 from labelproof.review.model import Assignment, Vote
 from labelproof.review.web._view_text import Segment, excerpt, segments
@@ -130,7 +129,7 @@ def meta_pairs(meta: Mapping[str, Any], folder: ProjectFolder) -> tuple[tuple[st
     image = folder.spec.review.care.image_column
     return tuple(
         (key, excerpt(str(value), _META_LONGEST))
-        for key, value in shown_meta(meta, folder, TELLING).items()
+        for key, value in shown_meta(meta, folder).items()
         if key != image
     )
 

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from labelproof.report.review_io import hidden_characters
 from labelproof.review._desk_show import rationale_of
 from labelproof.review.model import Assignment, Outcome, ReviewError, Task
 from labelproof.review.people import reviewer_stats
@@ -149,13 +150,15 @@ def _seen(ctx: Context, project: str, task: Task, assignment: Assignment | None)
     """Return the task as an answerable view, or only its text when this lead may not decide it."""
     folder = ctx.desk.projects[project]
     if assignment is not None:
-        return {"view": task_view(assignment, folder), "text": None, "meta_pairs": (), "blurred": False}
+        view = task_view(assignment, folder)
+        return {"view": view, "meta_pairs": view.meta, "blurred": view.blurred, "hidden": view.hidden}
     text, meta = ctx.desk.text_of(project, task.item_id)
     return {
         "view": None,
         "text": segments(text),
         "meta_pairs": meta_pairs(meta, folder),
         "blurred": folder.spec.review.care.blur != "never",
+        "hidden": hidden_characters(text),
     }
 
 

@@ -216,6 +216,7 @@
     const seconds = Math.round((clocks.get(task) || 0) / 10) / 100;
     const vote = { body: { task_id: taskId, token, key: newKey(), ...choice, note, seconds }, name: one("h1", task).textContent.trim() };
     task.dataset.sent = "true";
+    say("");
     save(vote);
     if (mode === "review") next();
     else busy = true;
