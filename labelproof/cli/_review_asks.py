@@ -40,7 +40,7 @@ def start(
         if as_json:
             emit_json({"project": folder.name, "reviewer": reviewer.name, "answers": n})
         else:
-            console().print(f"{n} answers stored")
+            console().print(f"{n} answer{'' if n == 1 else 's'} stored")
 
 
 def ask(

@@ -237,8 +237,8 @@ def _show_signatures(report: SignatureReport, show: int) -> None:
 
     out = console()
     out.print(
-        f"{report.n_valid} votes carry a valid signature, {report.n_unsigned} come from files and carry none, "
-        f"[bold]{len(report.invalid)}[/] are invalid"
+        f"signatures of {report.n_valid + report.n_unsigned + len(report.invalid)} votes: {report.n_valid} valid, "
+        f"[bold]{len(report.invalid)}[/] invalid; {report.n_unsigned} votes from files carry none"
     )
     for vote in report.invalid[:show]:
         said = vote.label or vote.answer

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,11 +60,10 @@ def serve(
 
         settings = WebSettings(host=host, port=port, public_url=public_url, trusted_proxy=trusted_proxy)
         folders = served_projects(projects or [], store)
-        announce = _Announcer(as_json=as_json, open_browser=open_browser)
         with opened_desk(store, folders) as desk:
+            n_open = {name: desk.overview(name).n_open for name in folders}
+            announce = _Announcer(n_open, as_json=as_json, open_browser=open_browser)
             desk.start()
-            for name in folders:
-                announce.project(name, desk.overview(name).n_open)
             run_server(desk, desk.office, settings, announce=announce)
         announce.stopped()
 
@@ -112,37 +112,32 @@ def _here(store: TraceStore) -> tuple[dict[str, ProjectFolder], list[str]]:
 class _Announcer:
     """Says where the app is, and opens it in a browser if asked to."""
 
-    def __init__(self, *, as_json: bool, open_browser: bool) -> None:
+    def __init__(self, n_open: Mapping[str, int], *, as_json: bool, open_browser: bool) -> None:
+        self._n_open = n_open
         self._as_json = as_json
         self._open = open_browser
         self._url: str | None = None
 
     def __call__(self, message: str) -> None:
+        """Say what the server announces; before the first time, what waits in each project."""
         url = next((word for word in message.split() if word.startswith(("http://", "https://"))), None)
+        if self._url is None:
+            for name, n in self._n_open.items():
+                self._say(f"{name}: {n} open tasks", {"project": name, "open": n})
+        self._say(message, {"message": message, "url": url})
         if url is not None:
             self._open_soon(url)
-        if self._as_json:
-            self._line({"message": message, "url": url})
-        else:
-            sys.stdout.write(f"{message}\n")
-            sys.stdout.flush()
-
-    def project(self, name: str, n_open: int) -> None:
-        """Say what waits in a project."""
-        if self._as_json:
-            self._line({"project": name, "open": n_open})
-        else:
-            sys.stdout.write(f"{name}: {n_open} open tasks\n")
 
     def stopped(self) -> None:
         """Say that everything is stored and closed."""
-        if not self._as_json:
-            sys.stdout.write("stopped\n")
+        self._say("stopped", {"message": "stopped", "url": None})
 
-    def _line(self, value: dict[str, object]) -> None:
-        import orjson
+    def _say(self, line: str, value: dict[str, Any]) -> None:
+        if self._as_json:
+            import orjson
 
-        sys.stdout.write(orjson.dumps(value).decode() + "\n")
+            line = orjson.dumps(value).decode()
+        sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
     def _open_soon(self, url: str) -> None:
