@@ -439,6 +439,7 @@ def test_overview_counts() -> None:
     assert now.open_by_kind == {"audit": 1, "gold": 0, "routed": 2, "disagreement": 0, "appeal": 0}
     assert now.open_by_severity == {"low": 0, "medium": 0, "high": 2, "critical": 0, "unknown": 1}
     assert now.overdue_by_kind["routed"] == 1
+    assert queue.overview(T0 + 2 * hour).n_overdue == 2, "due now is not overdue yet"
     assert (now.oldest_open, now.oldest_by_kind["audit"]) == (T0 - 5 * hour, T0 - hour)
     assert np.array_equal(now.due_s - T0.timestamp(), [-3600, 3600, 7200])
     assert np.array_equal(now.votes_left, [1, 2, 2])

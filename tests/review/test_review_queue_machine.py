@@ -31,7 +31,8 @@ PEOPLE = {
 EVENTS: tuple[TaskEvent, ...] = ("closed", "reopened", "escalated")
 SAID = ("spam", "spam", "hate", "skip", "flag", "unclear")
 NAMES = st.sampled_from(sorted(PEOPLE))
-ROLES = st.sampled_from(("reviewer", "adjudicator"))
+ROLE_NAMES: tuple[VoteRole, ...] = ("reviewer", "adjudicator")
+ROLES = st.sampled_from(ROLE_NAMES)
 IDS = st.integers(0, 9).map(lambda n: f"t{n}")
 
 
@@ -312,11 +313,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert one.to_json() == other.to_json()
         assert arrays(one) == arrays(other)
         assert again.to_escalate() == self.queue.to_escalate()
-        for who in PEOPLE.values():
-            for role in ("reviewer", "adjudicator"):
-                assert again.first_for(who, self.now, role=role) == self.queue.first_for(
-                    who, self.now, role=role
-                )  # type: ignore[arg-type]
+        for person in PEOPLE.values():
+            for role in ROLE_NAMES:
+                found = again.first_for(person, self.now, role=role)
+                assert found == self.queue.first_for(person, self.now, role=role)
 
 
 TestQueueMachine = QueueMachine.TestCase

@@ -75,8 +75,9 @@ class Tally:
         self._made: dict[TaskKind, SortedList[datetime]] = {kind: SortedList() for kind in KINDS}
         self._due: dict[tuple[int, TaskKind], SortedList[float]] = {}
         """(Votes left, kind) -> due times in seconds since 1970."""
+        self._stretches: dict[tuple[int, TaskKind], NDArray[np.float64]] = {}
+        """The same as arrays, for those that have not changed since they were last asked for."""
         self._votes_wanted = 0
-        self._arrays: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
     def enter(self, tasks: Iterable[tuple[Task, Outcome]]) -> None:
         """Count tasks in the states of their outcomes."""
@@ -95,7 +96,7 @@ class Tally:
             self._made[kind].update(times)
         for key, seconds in due.items():
             self._due.setdefault(key, SortedList()).update(seconds)
-            self._arrays = None
+            self._stretches.pop(key, None)
 
     def leave(self, task: Task, outcome: Outcome) -> None:
         """Take back what ``enter`` counted for a task."""
@@ -108,7 +109,7 @@ class Tally:
             self._votes_wanted -= left
             self._made[task.kind].remove(task.made_at)
             self._due[left, task.kind].remove(task.due_at.timestamp())
-            self._arrays = None
+            self._stretches.pop((left, task.kind), None)
 
     @property
     def n_for_leads(self) -> int:
@@ -139,16 +140,19 @@ class Tally:
         )
 
     def _due_arrays(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        if self._arrays is None:
-            # Ascending stretches, fewest votes left first: a stable sort only has to merge them.
-            stretches = [(left, self._due[left, kind]) for left, kind in sorted(self._due)]
-            due_s = np.array([second for _, due in stretches for second in due], dtype=np.float64)
-            votes_left = np.repeat([left for left, _ in stretches], [len(due) for _, due in stretches])
-            order = np.argsort(due_s, kind="stable")
-            due_s, votes_left = due_s[order], votes_left[order].astype(np.int64)
-            due_s.flags.writeable = votes_left.flags.writeable = False
-            self._arrays = (due_s, votes_left)
-        return self._arrays
+        keys = sorted(self._due)
+        for key in keys:
+            if key not in self._stretches:
+                self._stretches[key] = np.array(list(self._due[key]), dtype=np.float64)
+        if not keys:
+            return np.empty(0, dtype=np.float64), np.empty(0, dtype=np.int64)
+        # Ascending stretches, fewest votes left first: a stable sort only has to merge them.
+        due_s = np.concatenate([self._stretches[key] for key in keys])
+        votes_left = np.repeat(np.array([left for left, _ in keys]), [len(self._due[key]) for key in keys])
+        order = np.argsort(due_s, kind="stable")
+        due_s, votes_left = due_s[order], votes_left[order].astype(np.int64)
+        due_s.flags.writeable = votes_left.flags.writeable = False
+        return due_s, votes_left
 
 
 def _counts(task: Task, outcome: Outcome) -> bool:
