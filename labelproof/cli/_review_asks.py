@@ -25,7 +25,7 @@ def start(
 ) -> None:
     """Review in this terminal, with the keys of the web app: ? lists them, q stops."""
     with user_errors(as_json=as_json):
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not is_terminal():
             raise ConfigError(
                 "reviewing needs a terminal", hint="labelproof serve, or labelproof review export for a sheet"
             )
@@ -41,6 +41,11 @@ def start(
             emit_json({"project": folder.name, "reviewer": reviewer.name, "answers": n})
         else:
             console().print(f"{n} answer{'' if n == 1 else 's'} stored")
+
+
+def is_terminal() -> bool:
+    """Return whether a person sits at both ends."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def ask(

@@ -28,11 +28,13 @@ from labelproof.review.model import (
     Task,
     Vote,
 )
+from labelproof.review.signatures import verify_votes
 from labelproof.review.terminal import ReviewApp
 from labelproof.spec.errors import StoreError
 from labelproof.spec.labels import LabelClass, LabelSchema
 from labelproof.spec.project import ProjectFolder
 from tests.report.review_rows import T0, project
+from tests.review.desk_helpers import make_place
 
 if TYPE_CHECKING:
     from labelproof.review.desk import Desk
@@ -510,3 +512,33 @@ def test_a_stopwatch_counts_only_what_was_seen() -> None:
     watch.resume()
     now[0] = 12
     assert watch.seconds == 5
+
+
+def test_votes_reach_the_store_signed_and_the_last_task_goes_back(tmp_path: Path) -> None:
+    place = make_place(tmp_path, ["one", "two", "three"])
+
+    async def steps(screen: Screen) -> None:
+        await screen.press("r", "2", "enter", "s", "enter", "r")
+
+    async def run() -> int | None:
+        app = ReviewApp(place.desk, ANN, "mini")
+        async with app.run_test(size=(110, 40)) as pilot:
+            screen = Screen(app, pilot)
+            await screen.settle()
+            await steps(screen)
+            assert len(place.office.leases.held("mini", place.clock())) == 1
+            await screen.press("q")
+        return app.return_value
+
+    try:
+        assert asyncio.run(run()) == 2
+        assert place.office.leases.held("mini", place.clock()) == []
+        rows = place.store.query("SELECT * FROM votes ORDER BY ts, answer", fresh=True).to_pylist()
+        assert [(row["annotator"], row["answer"], row["label"], row["source"]) for row in rows] == [
+            ("ann", "label", "hate", "terminal"),
+            ("ann", "skip", None, "terminal"),
+        ]
+        report = verify_votes(place.store, place.office.signer, "mini")
+        assert (report.n_valid, report.n_unsigned, report.invalid) == (2, 0, ())
+    finally:
+        place.close()
