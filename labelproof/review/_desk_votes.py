@@ -175,8 +175,8 @@ class Votes:
         if not kept.get(ballot.task_id):
             minutes = room.policy.lease_minutes
             raise LeaseLost(
-                f"This task was without a sign of life for {minutes:g} minutes and has gone to a colleague; "
-                "your answer was not stored."
+                "This task has gone to a colleague; your answer was not stored. "
+                f"Tasks go back to the queue after {minutes:g} minutes without a sign of life."
             )
 
     def _store_vote(self, room: Room, task: Task, vote: Vote) -> None:

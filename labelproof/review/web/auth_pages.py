@@ -62,7 +62,8 @@ def login(
     account = office.accounts.verify_password(name, password) if len(password) <= _LONGEST else None
     if account is None:
         office.attempts.failed(name, address, now)
-        log.warning("login of %r from %s failed", name[:64], address)
+        known = office.accounts.get(name) is not None  # people type passwords into the wrong field
+        log.warning("login of %s from %s failed", repr(name) if known else "an unknown name", address)
         values["error"] = "Name and password do not belong together."
         return _open_page(request, "login.html", values, status=401)
     office.attempts.succeeded(name, address)

@@ -212,7 +212,7 @@ def run_server(desk: Desk, office: Office, settings: WebSettings, *, announce: C
         announce(f"Labelproof is at {settings.public_url or base_url}")
         link = setup_link(settings, office, base_url, now=datetime.now(UTC))
         if link is not None:
-            announce(f"Nobody can sign in yet. Make the first admin within an hour at {link}")
+            announce(f"Nobody can sign in as admin yet. Make the first one within an hour at {link}")
         with _quiet_stop():
             server.run(sockets=[listener])
     finally:
