@@ -31,11 +31,11 @@ r         show the text
 n         write a note
 g         guideline, with search
 u         take the last answer back
-↑ ↓ PgUp PgDn   scroll the text
+↑ ↓       scroll the text, a page at a time with PgUp and PgDn
 q         stop; the task goes back to the queue
 
 Nothing is sent before Enter, and no label before the text was shown."""
-_KEYS = "1-9 label · Enter send · s skip · f flag · x unclear · r show · n note · g guideline · u undo · ? help · q stop"
+_KEYS = "Enter send · r show · n note · g guideline · u undo · ? all keys · q stop"
 
 
 class HelpScreen(ModalScreen[None]):
@@ -60,7 +60,7 @@ class TaskView(App[int]):
     #box { height: 1fr; border: round $primary; padding: 0 1; }
     #box:focus { border: round $accent; }
     #facts { height: auto; max-height: 6; padding: 0 1; }
-    #choices { height: auto; max-height: 40%; padding: 0 1; }
+    #choices { height: auto; max-height: 40%; padding: 0 1; margin-bottom: 1; }
     #choices Static { height: auto; }
     #note, #filter { display: none; }
     #note.shown, #filter.shown { display: block; }
