@@ -62,6 +62,7 @@ def decide(
     strategy: str = "champion",
     at: datetime = NOW - timedelta(days=3),
     first: int = 0,
+    certificate: str | None = None,
 ) -> list[str]:
     """Store a run's decisions, each of another item, every one audited with probability a half if accepted."""
     n = len(decisions)
@@ -88,6 +89,7 @@ def decide(
             "confidence": [0.9] * n,
             "decision": list(decisions),
             "inclusion_prob": [0.5] * n,
+            "certificate_id": [certificate] * n,
             "audited": [decision == "auto_accept" and i % 2 == 0 for i, decision in enumerate(decisions)],
             "ts": [at + timedelta(seconds=first + i) for i in range(n)],
         },
@@ -173,12 +175,13 @@ def test_quality_has_its_interval_its_audits_and_the_promise(store: TraceStore, 
     assert panel.detail.startswith("Auto-decisions were right 95.0 %")
 
 
-def test_looking_voids_no_certificate(store: TraceStore, folder: ProjectFolder) -> None:
-    decide(store, ["auto_accept"] * 4)
-    before = store.query("SELECT count(*) AS n FROM ledger_batches", fresh=True).to_pylist()
-    look(store, folder)
-    assert store.query("SELECT count(*) AS n FROM certificate_events", fresh=True).to_pylist() == [{"n": 0}]
-    assert store.query("SELECT count(*) AS n FROM ledger_batches", fresh=True).to_pylist() == before
+def test_looking_shows_an_alarm_and_voids_no_certificate(store: TraceStore, folder: ProjectFolder) -> None:
+    ids = decide(store, ["auto_accept"] * 200, certificate=certify(store, NOW - timedelta(days=5)))
+    audit(store, ids[::2], ["hate"] * 50 + ["safe"] * 50)
+    events = store.query("SELECT * FROM certificate_events", fresh=True).to_pylist()
+    panel = look(store, folder).panel("quality")
+    assert panel.numbers["alarms"] == 1
+    assert store.query("SELECT * FROM certificate_events", fresh=True).to_pylist() == events
 
 
 def test_the_queue_s_ages_and_overdue_tasks(store: TraceStore, folder: ProjectFolder) -> None:

@@ -218,7 +218,19 @@ def test_checks_count_for_nothing_but_accuracy_and_exposure(store: TraceStore, f
     ann = by_name(reviewer_stats(store, folder, now=NOW))["ann"]
     assert ann.labels == ()
     assert ann.machine.share.value is None
-    assert ann.agreement.value is None
+    assert (ann.agreement.n, ann.same_answer.n) == (0, 0)
+
+
+def test_accuracy_is_that_of_the_period_and_alarms_are_of_all_checks(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    tasks = put_tasks(store, ["hate"] * 50, kind="check", at=NOW - timedelta(days=60))
+    put_votes(store, "ann", dict.fromkeys(tasks[:40], "safe"), at=NOW - timedelta(days=50))
+    put_votes(store, "ann", dict.fromkeys(tasks[40:], "hate"), at=NOW - timedelta(days=5))
+    ann = reviewer_stats(store, folder, now=NOW)[0]
+    assert (ann.checks.overall.value, ann.checks.overall.n) == (1.0, 10)
+    assert ann.falls[0].n == 50
+    assert ann.falls[0].alarm
 
 
 def test_without_evidence_there_is_a_reason_and_no_number(store: TraceStore, tmp_path: Path) -> None:

@@ -46,6 +46,15 @@ def test_a_fall_is_noticed_however_long_all_was_well(test: str) -> None:
     assert false_alarms(accuracies, test, 13) >= 0.9
 
 
+def test_the_fall_of_the_manual_is_noticed_as_soon_as_it_says() -> None:
+    """docs/how-to/measure-reviewers.md: 96 % right, after 110 checks 70 %; 97 % noticed, half of them within 40 checks."""
+    accuracies = np.concatenate([np.full(110, 0.96), np.full(150, 0.7)])
+    right = np.random.default_rng(21).random((R, accuracies.size)) < accuracies
+    alarms = np.array([below_own_level(one).alarm_at or np.inf for one in right])
+    assert np.mean(np.isfinite(alarms)) >= 0.97 - 3.1 * math.sqrt(0.97 * 0.03 / R)
+    assert abs(np.median(alarms[np.isfinite(alarms)]) - 150) <= 8
+
+
 def test_the_money_is_one_fair_bet_after_another() -> None:
     """M by hand: every bet's own product, the k-th started every tenth check with 1/(k(k+1)), the rest unspent."""
     rng = np.random.default_rng(3)
