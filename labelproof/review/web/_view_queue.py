@@ -79,9 +79,7 @@ def due_line(overview: QueueOverview) -> str:
     return f"The next one is due in {span(float(coming[0]) - now)}." if coming.size else ""
 
 
-def exposure_rows(
-    seen: Mapping[Severity, int], limits: Mapping[Severity, int]
-) -> Sequence[ExposureRow]:
+def exposure_rows(seen: Mapping[Severity, int], limits: Mapping[Severity, int]) -> Sequence[ExposureRow]:
     """Return what was seen today by severity, gravest first; severities without items and limit left out."""
     return [
         ExposureRow(

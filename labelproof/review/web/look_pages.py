@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -10,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from labelproof.report.review_io import hidden_characters
-from labelproof.review.model import ReviewError
+from labelproof.review.model import NotAllowed, ReviewError
 from labelproof.review.people import capacity_plan, dashboard, measured_arrivals, stored_rate
 from labelproof.review.web import _view_item as items
 from labelproof.review.web._requests import ReasonIn, read
@@ -117,12 +118,21 @@ def item_page(project: str, item: str, ctx: Ctx, asked: bool = False) -> HTMLRes
 async def appeal(project: str, item: str, request: Request, ctx: Ctx) -> Response:
     """Ask people again about an item whose label is contested."""
     body = await read(request, ReasonIn)
-    item_id, _ = await run_in_threadpool(_named, ctx, project, item)
+    item_id = await run_in_threadpool(_appeal, ctx, project, item, body.reason)
+    return RedirectResponse(f"/p/{project}/item/{quote(item_id)}?asked=true", 303)
+
+
+def _appeal(ctx: Context, project: str, item: str, reason: str) -> str:
+    item_id, _ = _named(ctx, project, item)
+    gold = items.gold_of(ctx.desk.store, project, item_id)
+    pairs = ctx.desk.tasks_of_item(project, item_id)
+    if not items.sees_machine(ctx.user, pairs, is_gold=gold is not None):
+        raise NotAllowed("This item may still come to you as a task: appeal after you have answered it.")
     try:
-        await run_in_threadpool(ctx.desk.appeal, ctx.user, project, item_id, body.reason)
+        ctx.desk.appeal(ctx.user, project, item_id, reason)
     except ConfigError as error:
         raise ReviewError(error.message, hint=error.hint) from error
-    return RedirectResponse(f"/p/{project}/item/{item_id}?asked=true", 303)
+    return item_id
 
 
 def _named(ctx: Context, project: str, item: str) -> tuple[str, list[str]]:

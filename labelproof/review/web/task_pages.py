@@ -135,14 +135,14 @@ def undo(project: str, ctx: Ctx) -> Response:
 
 
 @router.post("/p/{project}/leases")
-async def renew(request: Request, ctx: Ctx) -> Response:
+async def renew(project: str, request: Request, ctx: Ctx) -> Response:  # noqa: ARG001  # the context checks it
     """Renew what a page holds; returns task id -> whether it is still held."""
     leases = await read_leases(request)
     return JSONResponse(await run_in_threadpool(ctx.desk.renew, ctx.user, leases))
 
 
 @router.post("/p/{project}/task/release")
-async def release(request: Request, ctx: Ctx) -> Response:
+async def release(project: str, request: Request, ctx: Ctx) -> Response:  # noqa: ARG001  # the context checks it
     """Give tasks back unanswered, as a page goes."""
     body = await read(request, ReleaseIn)
     if len(body.task_id) != len(body.token):
