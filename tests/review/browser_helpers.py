@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import uvicorn
+from starlette.responses import Response
 
 from labelproof.review.desk import Desk
 from labelproof.review.model import AccountRole
@@ -36,6 +37,8 @@ ARGS = (
     "--disable-sync",
     "--no-first-run",
 )
+OPEN = f"{NO_CHECKS}, care: {{blur: never}}"
+"""Review settings under which the text is there at once."""
 WAIT_MS = 15_000
 """Longest wait for anything in a page; only a failure takes that long."""
 
@@ -67,6 +70,12 @@ class Watched:
     asked: list[str] = field(default_factory=list)
 
 
+class MakeSite(Protocol):
+    """Makes a site with so many texts, or these, and a routed task for each."""
+
+    def __call__(self, texts: int | Sequence[str], *, review: str = OPEN, **seeds: Any) -> ReviewSite: ...
+
+
 class ReviewSite:
     """The app over seeded tasks. ``url``: where it is; ``place.clock``: the desk's and the app's time."""
 
@@ -82,7 +91,7 @@ class ReviewSite:
     ) -> None:
         self.place: Place = make_place(tmp_path, texts, review=review, **seeds)
         for name, role in (people or {"ann": "reviewer"}).items():
-            self.place.office.accounts.add(name, role=role, password=PASSWORD, now=self.place.clock.now)
+            self.place.office.accounts.add(name, role=role, now=self.place.clock.now)
         self._browser = browser
         self._contexts: list[BrowserContext] = []
         self._app = make_app(
@@ -130,9 +139,17 @@ class ReviewSite:
         self.place.close()
 
     def person(self, name: str, **options: Any) -> tuple[Page, Watched]:
-        """Return a browser window in which this person is signed in, and what happens in it."""
+        """Return a browser window in which this person is signed in, and what happens in it.
+
+        The session is begun on the server: argon2 and the form are for the tests about signing in.
+        """
         page, watched = self.window(**options)
-        self.login(page, name)
+        answer = Response()
+        self._app.state.doorman.begin(name, answer, before=None)
+        cookie, _, value = answer.headers["set-cookie"].partition(";")[0].partition("=")
+        page.context.add_cookies(
+            [{"name": cookie, "value": value, "url": self.url, "httpOnly": True, "sameSite": "Lax"}]
+        )
         return page, watched
 
     def window(self, **options: Any) -> tuple[Page, Watched]:
@@ -163,12 +180,14 @@ class ReviewSite:
         page.on("dialog", on_dialog)
         return page, watched
 
+    def give_password(self, name: str) -> None:
+        """Let somebody sign in with ``PASSWORD``."""
+        self.place.office.accounts.set_password(name, PASSWORD)
+
     def login(self, page: Page, name: str, password: str = PASSWORD) -> None:
         """Fill in the login form and send it."""
         page.goto(self.url + "/login")
-        page.fill("#name", name)
-        page.fill("#password", password)
-        page.press("#password", "Enter")
+        fill_login(page, name, password)
         page.wait_for_url(self.url + "/")
 
     def work(self, page: Page) -> None:
@@ -184,6 +203,13 @@ class ReviewSite:
     def answers(self) -> Counter[tuple[str, str, str | None]]:
         """Return (annotator, answer, label) of the stored current answers, with counts."""
         return Counter((one["annotator"], one["answer"], one["label"]) for one in self.votes())
+
+
+def fill_login(page: Page, name: str, password: str = PASSWORD) -> None:
+    """Fill in the login form on the screen and send it."""
+    page.fill("#name", name)
+    page.fill("#password", password)
+    page.press("#password", "Enter")
 
 
 def task_of(page: Page) -> str:
@@ -233,3 +259,17 @@ def until(is_so: Callable[[], bool], seconds: float = 15.0) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def problem(page: Page, words: str) -> None:
+    """Wait until the page tells the reviewer of a problem in these words."""
+    page.locator("#problems li", has_text=words).wait_for(timeout=WAIT_MS)
+
+
+def did_nothing_odd(watched: Watched) -> bool:
+    """Whether a page opened no dialog, met no error or refusal of its policy, and asked for nothing elsewhere."""
+    assert watched.dialogs == []
+    assert watched.errors == []
+    assert watched.console == []
+    assert watched.away == []
+    return True

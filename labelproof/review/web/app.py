@@ -24,7 +24,10 @@ def make_app(desk: Desk, office: Office, settings: WebSettings, *, clock: Clock 
 
     ``clock``: time for sessions and login limits, UTC; the machine's by default.
     """
-    from labelproof.review.web import auth_pages, lead_pages, look_pages, task_pages
+    from labelproof.review.web.auth_pages import router as auth_pages
+    from labelproof.review.web.lead_pages import router as lead_pages
+    from labelproof.review.web.look_pages import router as look_pages
+    from labelproof.review.web.task_pages import router as task_pages
 
     now = clock or _utc_now
     assets = Assets()
@@ -37,7 +40,7 @@ def make_app(desk: Desk, office: Office, settings: WebSettings, *, clock: Clock 
     app.state.templates = templates(assets)
     app.add_route("/static/{name}", assets.serve, methods=["GET"])
     for pages in (auth_pages, task_pages, lead_pages, look_pages):
-        app.include_router(pages.router)
+        app.include_router(pages)
     add_handlers(app)
     # The last one added is the first one passed.
     app.add_middleware(Gate, doorman=doorman, settings=settings)
