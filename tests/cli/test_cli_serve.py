@@ -29,7 +29,12 @@ def make_project(work: Path, name: str = "mini") -> None:
         file.write_text(file.read_text().replace("name: mini", f"name: {name}"))
     with open_store(work / "store") as store:
         (item,) = add_items(store, ["one"])
-        row = {"item_id": [item], "project": [name], "text_hash": [digest_text("one")], "ts": [T0]}
+        row: dict[str, list[Any]] = {
+            "item_id": [item],
+            "project": [name],
+            "text_hash": [digest_text("one")],
+            "ts": [T0],
+        }
         store.append("items", row)
         add_tasks(store, [item], project=name)
 
