@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from labelproof.review.model import Answer
+from labelproof.review.model import ANSWERS, Answer
 from labelproof.review.web._view_text import segments
 from labelproof.spec.labels import EMPTY_SET, LabelSchema
 
@@ -88,8 +88,9 @@ class Choice:
 
     def take(self, answer: str, label: str | None) -> None:
         """Choose what was answered before, as far as the schema still knows it."""
-        if answer in ("skip", "flag", "unclear"):
-            self.labels, self.answer = frozenset(), answer
+        instead = next((one for one in ANSWERS if one == answer and one != "label"), None)
+        if instead is not None:
+            self.instead(instead)
         elif label is not None:
             members = self.schema.members(label) or frozenset((EMPTY_SET,))
             self.labels = members & {*self.schema.leaves, EMPTY_SET}
