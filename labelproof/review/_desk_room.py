@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from labelproof.review._desk_day import DayBook
 from labelproof.review._desk_load import (
+    Event,
     News,
     item_of,
     load_all,
@@ -143,7 +144,7 @@ class Room:
     def reconcile(self, now: datetime) -> None:
         """Take in what came with an old time: from another machine, or a segment that was held up."""
         with self.lock:
-            known = list(self.known_tasks)
+            known = set(self.known_tasks)
         self.take_in(load_missing(self.store, self.folder, known, now))
         self.load_checks()
 
@@ -156,17 +157,22 @@ class Room:
                 if task.task_id not in self.known_tasks and news.items[task.item_id][0] is not None
             ]
         self.shelf.put({task.item_id: news.items[task.item_id] for task in fresh})
-        for start in range(0, max(len(fresh), len(news.votes), len(news.events)), _BITE):
-            with self.lock:  # in bites: nobody waits for a hundred thousand rows
-                bite = fresh[start : start + _BITE]
-                self.known_tasks.update(task.task_id for task in bite)
-                self.queue.load(bite)
-                for vote in news.votes[start : start + _BITE]:
-                    self.apply(vote)
-                for event in news.events[start : start + _BITE]:
-                    self.apply_event(event.task_id, event.event, event.at)
+        bite = _BITE if self.known_tasks else max(1, len(fresh), len(news.votes), len(news.events))
+        for start in range(0, max(len(fresh), len(news.votes), len(news.events)), bite):
+            here = slice(start, start + bite)
+            with self.lock:  # in bites, once people wait: nobody stands still for a hundred thousand rows
+                self._take_in(fresh[here], news.votes[here], news.events[here])
         if news.newest is not None and news.newest > self._newest:
             self._newest = news.newest
+
+    def _take_in(self, tasks: Sequence[Task], votes: Sequence[Vote], events: Sequence[Event]) -> None:
+        self.known_tasks.update(task.task_id for task in tasks)
+        new = [vote for vote in votes if vote.vote_id not in self._votes]
+        for event in events:
+            self._last_event[event.task_id] = max(event.at, self._last_event.get(event.task_id, event.at))
+        self.queue.load(tasks, new, ((event.task_id, event.event, event.at) for event in events))
+        for vote in new:
+            self._remember(vote)
 
     def add(self, task: Task) -> None:
         """Add a task to the queue; the lock is held."""
@@ -177,15 +183,19 @@ class Room:
         """Apply a vote once; the lock is held."""
         if vote.vote_id in self._votes:
             return self.queue.outcome(vote.task_id) if vote.task_id in self.known_tasks else None
-        self._votes[vote.vote_id] = vote
         outcome = self.queue.apply_vote(vote)
+        self._remember(vote)
+        return outcome
+
+    def _remember(self, vote: Vote) -> None:
+        """Keep what a vote says of its author's day; the queue has it already."""
+        self._votes[vote.vote_id] = vote
         task = self.queue.task(vote.task_id)
         self.days.note(vote, task)
         self._last_said[vote.annotator] = max(vote.at, self._last_said.get(vote.annotator, vote.at))
         self._items_answered.setdefault(vote.annotator, set()).add(vote.item_id)
         if task is not None and task.kind == "check":
             self._checks_done.setdefault(vote.annotator, set()).add(vote.task_id)
-        return outcome
 
     def apply_event(self, task_id: str, event: TaskEvent, at: datetime) -> Outcome | None:
         """Apply an event; the lock is held."""

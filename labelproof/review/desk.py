@@ -6,6 +6,7 @@ its segment is durable; nothing here waits for a drain of the store.
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import threading
@@ -99,6 +100,8 @@ class Desk:
             room.load(clock())
         desk._note_leases()
         desk.synced_at = clock()
+        gc.collect()
+        gc.freeze()  # a hundred thousand tasks stay: full collections would stop everybody for a moment
         return desk
 
     def __enter__(self) -> Self:
