@@ -68,7 +68,11 @@ COMMANDS: tuple[Row, ...] = (
     ),
     Row("serve", "labelproof.cli.serve", "serve", "Open the review queue in the browser", "People"),
     Row(
-        "reviewers", "labelproof.cli.reviewers", "app", "Add reviewers and leads, give them passwords", "People"
+        "reviewers",
+        "labelproof.cli.reviewers",
+        "app",
+        "Add reviewers and leads, give them passwords",
+        "People",
     ),
     Row("agreement", "labelproof.cli.agreement", "agreement", "Measure how far annotators agree", "People"),
     Row(

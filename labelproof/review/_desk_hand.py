@@ -125,7 +125,7 @@ class Handing:
     def _this(
         self, room: Room, reviewer: Reviewer, task_id: str, role: VoteRole, now: datetime
     ) -> Assignment:
-        task = room.queue.task(task_id)
+        task = room.find(task_id)
         if task is None:
             raise LeaseLost("This task is not in the queue any more.")
         with room.lock:

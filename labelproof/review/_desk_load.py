@@ -96,6 +96,11 @@ def load_missing(store: TraceStore, folder: ProjectFolder, known: Container[str]
     return _of_tasks(store, folder, _ids(missing)) if missing else News()
 
 
+def load_task(store: TraceStore, folder: ProjectFolder, task_id: str) -> News:
+    """Return one task with its votes and events, however old; empty when the store does not know it."""
+    return _of_tasks(store, folder, _ids([task_id]))
+
+
 def load_checks(
     store: TraceStore, folder: ProjectFolder
 ) -> list[tuple[str, str, str | None, Mapping[str, Any]]]:

@@ -16,6 +16,7 @@ from labelproof.review._desk_load import (
     load_checks,
     load_missing,
     load_since,
+    load_task,
     load_texts,
 )
 from labelproof.review.model import Outcome, Reviewer, Task, TaskEvent, Vote
@@ -140,6 +141,14 @@ class Room:
     def sync(self) -> None:
         """Take in what was stored since the last look, by whichever process."""
         self.take_in(load_since(self.store, self.folder, self._newest, self.known_tasks))
+
+    def find(self, task_id: str) -> Task | None:
+        """Return a task; one that is not in memory (old, or made a moment ago elsewhere) is looked for in the store."""
+        task = self.queue.task(task_id)
+        if task is None:
+            self.take_in(load_task(self.store, self.folder, task_id))
+            task = self.queue.task(task_id)
+        return task
 
     def reconcile(self, now: datetime) -> None:
         """Take in what came with an old time: from another machine, or a segment that was held up."""

@@ -64,10 +64,7 @@ class Votes:
         room = self._tools.room(reviewer, project)
         if role == "adjudicator":
             lead_only(reviewer)
-        task = room.queue.task(ballot.task_id)
-        if task is None:  # made a moment ago by another process?
-            room.sync()
-            task = room.queue.task(ballot.task_id)
+        task = room.find(ballot.task_id)
         if task is None:
             raise LeaseLost("This task is not in the queue any more; your answer was not stored.")
         label, note, seconds = self._checked(room, ballot, role)
@@ -238,9 +235,9 @@ class Votes:
         room = self._tools.room(reviewer, project)
         if not reason.strip():
             raise ReviewError("Say why: the reason is kept with the task.")
-        task = room.queue.task(task_id)
+        task = room.find(task_id)
         if task is None:
-            raise ReviewError("This task is not in the queue (any more).")
+            raise ReviewError(f"There is no task {task_id} in project {project}.")
         return self._write_event(room, task, event, reviewer.name, reason.strip())
 
     def _write_event(self, room: Room, task: Task, event: TaskEvent, actor: str, reason: str) -> Outcome:

@@ -225,16 +225,17 @@ class Desk:
             return room.queue.for_leads()
 
     def outcome(self, project: str, task_id: str) -> Outcome:
-        """Return what became of a task; ``ReviewError`` when it is unknown."""
+        """Return what became of a task, however old; ``ReviewError`` when it is unknown."""
+        self.task(project, task_id)
         room = self._rooms[project]
         with room.lock:
             return room.queue.outcome(task_id)
 
     def task(self, project: str, task_id: str) -> Task:
-        """Return a task; ``ReviewError`` when it is unknown."""
-        task = self._rooms[project].queue.task(task_id)
+        """Return a task, however old; ``ReviewError`` when it is unknown."""
+        task = self._rooms[project].find(task_id)
         if task is None:
-            raise ReviewError("This task is not in the queue (any more).")
+            raise ReviewError(f"There is no task {task_id} in project {project}.")
         return task
 
     def tasks_of_item(self, project: str, item_id: str) -> list[tuple[Task, Outcome]]:

@@ -428,6 +428,29 @@ def test_leads_close_and_reopen_with_a_reason(place: MakePlace) -> None:
     assert outcome(at, task_id) == ("open", None)
 
 
+def test_a_task_closed_long_ago_can_be_reopened(place: MakePlace) -> None:
+    at = place(["one"])
+    (old,) = add_items(at.store, ["old"])
+    (task_id,) = add_tasks(at.store, at.folder, [old], at=T0 - timedelta(days=90))
+    at.store.append(
+        "review_events",
+        {
+            "event_id": ["e"],
+            "project": ["mini"],
+            "task_id": [task_id],
+            "item_id": [old],
+            "actor": ["lea"],
+            "event": ["closed"],
+            "ts": [T0 - timedelta(days=80)],
+        },
+    )
+    desk = at.reopen()
+    assert desk.overview("mini").n_open == 1
+    assert desk.reopen_task(LEA, "mini", task_id, "it matters after all").state == "open"
+    assert desk.overview("mini").n_open == 2
+    desk.close()
+
+
 def test_the_background_thread_brings_news(place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labelproof.review.desk.SYNC_S", 0.02)
     at = place(["one"])
