@@ -222,8 +222,7 @@ async def reviewer(
 
         async def fetch(after: list[str]) -> tuple[str, str, float, float] | None:
             began = time.perf_counter()
-            query = [("after", task) for task in after]
-            answer = await client.get(f"{rng.choice(apps)}/p/load/task/next", params=query)
+            answer = await client.get(f"{rng.choice(apps)}/p/load/task/next", params={"after": after})
             if answer.status_code != 200:
                 watch.failed.append(f"next {answer.status_code} {answer.text[:80]}")
                 return None
@@ -344,10 +343,9 @@ def measure(folder: Path, args: argparse.Namespace, rate: float, think_s: float)
         for name in names:
             office.accounts.add(name, role="reviewer", password=None, now=now)
         tokens = {name: office.accounts.new_token(name, "load", now) for name in names}
-    started = [
-        start_app(folder, free_port_number) for free_port_number in [free_port() for _ in range(args.apps)]
-    ]
-    apps = [f"http://127.0.0.1:{app.args[app.args.index('--port') + 1]}" for app, _ in started]  # type: ignore[union-attr]
+    ports = [free_port() for _ in range(args.apps)]
+    started = [start_app(folder, port) for port in ports]
+    apps = [f"http://127.0.0.1:{port}" for port in ports]
     writer = None
     if rate:
         command = [

@@ -37,14 +37,16 @@ def opened_office(store: str | None) -> Iterator[Office]:
 
 
 @contextmanager
-def opened_desk(store: str | None, folders: Mapping[str, ProjectFolder]) -> Iterator[Desk]:
-    """Yield a desk for some projects (by name) over an existing store, closed at the end."""
+def opened_desk(
+    store: str | None, folders: Mapping[str, ProjectFolder], *, create: bool = False
+) -> Iterator[Desk]:
+    """Yield a desk for some projects (by name) over a store, closed at the end; ``create`` makes a missing store."""
     from labelproof.review.desk import Desk
     from labelproof.review.office import office_url, open_office
     from labelproof.store import default_store, open_store
 
     with (
-        open_store(store or default_store(), create=False) as opened,
+        open_store(store or default_store(), create=create) as opened,
         open_office(office_url(opened.location)) as office,
         Desk.open(opened, office, folders) as desk,
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,18 +15,14 @@ from labelproof.spec.errors import ConfigError
 
 if TYPE_CHECKING:
     from labelproof.spec.project import ProjectFolder
-    from labelproof.store import TraceStore
 
-_KNOWN = "SELECT project FROM runs UNION SELECT project FROM review_tasks"
 _OPEN_AFTER_S = 0.5
 
 
 def serve(
     projects: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[PROJECT]...", help="Names or folders; default: all in ./projects that the store knows."
-        ),
+        typer.Argument(metavar="[PROJECT]...", help="Names or folders; default: all in ./projects."),
     ] = None,
     *,
     host: Annotated[
@@ -59,8 +56,8 @@ def serve(
         from labelproof.review.web.serve import WebSettings, run_server
 
         settings = WebSettings(host=host, port=port, public_url=public_url, trusted_proxy=trusted_proxy)
-        folders = served_projects(projects or [], store)
-        with opened_desk(store, folders) as desk:
+        folders = served_projects(projects or [])
+        with opened_desk(store, folders, create=True) as desk:
             n_open = {name: desk.overview(name).n_open for name in folders}
             announce = _Announcer(n_open, as_json=as_json, open_browser=open_browser)
             desk.start()
@@ -68,31 +65,13 @@ def serve(
         announce.stopped()
 
 
-def served_projects(names: list[str], store: str | None) -> dict[str, ProjectFolder]:
-    """Return the projects to serve by name: the named ones, else those in ./projects that the store knows."""
-    from labelproof.spec.project import find_project
-    from labelproof.store import default_store, open_store
+def served_projects(names: list[str]) -> dict[str, ProjectFolder]:
+    """Return the projects to serve by name: the named ones, else all in ./projects whose file can be read."""
+    from labelproof.spec.project import PROJECT_FILE, find_project
 
     if names:
         named = [find_project(name) for name in names]
         return {folder.name: folder for folder in named}
-    with open_store(store or default_store(), create=False) as opened:
-        found, known = _here(opened)
-    if not found:
-        waits = f" (the store knows {', '.join(known)})" if known else ""
-        raise ConfigError(
-            f"no project in ./projects is in this store{waits}",
-            hint="labelproof run PROJECT makes review tasks; or name a project: labelproof serve PROJECT",
-        )
-    return found
-
-
-def _here(store: TraceStore) -> tuple[dict[str, ProjectFolder], list[str]]:
-    from pathlib import Path
-
-    from labelproof.spec.project import PROJECT_FILE, find_project
-
-    known = sorted(filter(None, store.query(_KNOWN, fresh=True)["project"].to_pylist()))
     found = {}
     for file in sorted(Path("projects").glob(f"*/{PROJECT_FILE}")):
         try:
@@ -104,9 +83,14 @@ def _here(store: TraceStore) -> tuple[dict[str, ProjectFolder], list[str]]:
                 f"[yellow]left out[/] {escape(str(file.parent))}: {escape(error.message)}", soft_wrap=True
             )
             continue
-        if folder.name in known:
-            found[folder.name] = folder
-    return found, known
+        found[folder.name] = folder
+    if not found:
+        raise ConfigError(
+            "there is no project in ./projects",
+            hint="go to the folder that holds projects/, name one (labelproof serve PATH), or make one: "
+            "labelproof init NAME",
+        )
+    return found
 
 
 class _Announcer:

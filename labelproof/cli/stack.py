@@ -75,19 +75,25 @@ def up(
     worker_limit: Annotated[
         int, typer.Option("--worker-limit", min=1, help="Runs that this worker executes at once.")
     ] = 4,
+    review: Annotated[
+        bool,
+        typer.Option("--review/--no-review", help="Also serve the review app, where there are projects."),
+    ] = True,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in this terminal until Ctrl-C.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the Prefect server and a worker, and deploy prefect.yaml. Safe to repeat."""
+    """Start the Prefect server, a worker and the review app, and deploy prefect.yaml. Safe to repeat."""
     with user_errors(as_json=as_json):
         from labelproof.stack.control import find_root, run_foreground, status
         from labelproof.stack.control import up as start
         from labelproof.stack.plan import Options
 
         folder = root.resolve() if root is not None else find_root()
-        options = Options(port=port, worker=worker, schedules=schedules, worker_limit=worker_limit)
+        options = Options(
+            port=port, worker=worker, schedules=schedules, worker_limit=worker_limit, review=review
+        )
         if foreground:
             with _progress(quiet=as_json) as report:
                 run_foreground(folder, options, report=report)
@@ -156,7 +162,10 @@ def _print_status(answer: dict[str, Any], *, headline: str) -> None:
         if one["alive"]:
             health = "ready" if one["ready"] else "starting"
             again = f", restarted {one['restarts']} times" if one["restarts"] else ""
-            out.print(f"  {one['name']:<8} {health}, pid {one['pid']}, {_ago(one['uptime_s'])} up{again}")
+            place = f", {one['url']}" if one["name"] == "review" else ""
+            out.print(
+                f"  {one['name']:<8} {health}, pid {one['pid']}, {_ago(one['uptime_s'])} up{again}{place}"
+            )
         elif answer["phase"] != "stopped":
             out.print(f"  {one['name']:<8} [red]not running[/], log: {escape(one['log'])}")
     for one in answer["schedules"]:

@@ -115,10 +115,16 @@ def choose_port(root: Path | str, wanted: int | None = None) -> int:
     else:
         text = memory.read_text(encoding="ascii").strip() if memory.exists() else ""
         first = int(text) if text.isdigit() else DEFAULT_PORT
+    port = free_port(first)
+    memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    memory.write_text(f"{port}\n", encoding="ascii")
+    return port
+
+
+def free_port(first: int) -> int:
+    """Return the first free port of ``first`` and the next 99 on loopback."""
     for port in range(first, min(first + 100, 65_536)):
         if is_port_free(port):
-            memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            memory.write_text(f"{port}\n", encoding="ascii")
             return port
     raise ConfigError(
         f"no free port on {HOST} between {first} and {first + 99}",

@@ -11,9 +11,16 @@ from urllib.parse import urlsplit
 
 from labelproof.spec.errors import ConfigError
 from labelproof.stack.api import is_healthy, is_loopback
-from labelproof.stack.env import choose_port, is_port_free, local_api_url
+from labelproof.stack.env import choose_port, free_port, is_port_free, local_api_url
 from labelproof.stack.handle import running_server
-from labelproof.stack.services import DEFAULT_WORKER_LIMIT, Service, prefect_server, prefect_worker
+from labelproof.stack.services import (
+    DEFAULT_WORKER_LIMIT,
+    REVIEW_PORT,
+    Service,
+    prefect_server,
+    prefect_worker,
+    review_app,
+)
 from labelproof.stack.setup import StackSetup, drain, read_deployments
 from labelproof.stack.supervisor import Supervisor
 
@@ -26,6 +33,8 @@ class Options:
     worker: bool = True
     schedules: bool | None = None
     worker_limit: int = DEFAULT_WORKER_LIMIT
+    review: bool = True
+    """Also serve the review app, where there are projects to review."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,6 +83,8 @@ def make_supervisor(
         port, url = 0, foreign
     if options.worker:
         services.append(prefect_worker(limit=options.worker_limit))
+    if options.review and any((root / "projects").glob("*/project.yaml")):
+        services.append(review_app(free_port(REVIEW_PORT)))
     if not services:
         raise ConfigError(
             f"nothing to start: PREFECT_API_URL names {foreign} and --no-worker was given",

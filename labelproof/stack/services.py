@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 from labelproof.stack.api import POOL, PrefectApi, StackError, is_healthy
 from labelproof.stack.env import HOST, server_env
 
 DEFAULT_WORKER_LIMIT = 4
+REVIEW_PORT = 8700
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,25 @@ def prefect_worker(pool: str = POOL, *, limit: int = DEFAULT_WORKER_LIMIT) -> Se
             *("--install-policy", "never", "--limit", str(limit)),
         ],
         ready=ready,
+    )
+
+
+def review_app(port: int) -> Service:
+    """Return the review app over the root's default store, on loopback."""
+    url = f"http://{HOST}:{port}"
+
+    def ready(_: Context) -> bool:
+        try:
+            with urlopen(f"{url}/login", timeout=2.0) as answer:  # noqa: S310 - our own loopback address
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    return Service(
+        name="review",
+        command=lambda _: [sys.executable, "-m", "labelproof", "serve", "--port", str(port)],
+        ready=ready,
+        url=lambda _: url,
     )
 
 

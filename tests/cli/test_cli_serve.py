@@ -53,7 +53,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return given
 
 
-def test_projects_here_that_the_store_knows_are_served(run: Run, work: Path, server: list[Any]) -> None:
+def test_projects_here_are_served(run: Run, work: Path, server: list[Any]) -> None:
     make_project(work, "alpha")
     make_project(work)
     project(work / "projects" / "unknown").folder.joinpath("project.yaml").write_text("name: [")
@@ -115,12 +115,17 @@ def test_the_browser_gets_the_last_address(
 
 
 def test_nothing_to_serve_says_what_to_do(run: Run, work: Path) -> None:
-    make_project(work)
-    (work / "projects" / "mini" / "project.yaml").unlink()
     code, out, err = run("serve")
     assert (code, out) == (2, "")
-    assert "no project in ./projects is in this store (the store knows mini)" in err
-    assert "labelproof run PROJECT" in err
+    assert "there is no project in ./projects" in err
+    assert "labelproof init NAME" in err
+
+
+def test_a_project_without_a_run_is_served_too(run: Run, work: Path, server: list[Any]) -> None:
+    project(work / "projects" / "mini")
+    code, out, _ = run("serve")
+    assert (code, server[0]) == (0, ["mini"])
+    assert out.startswith("mini: 0 open tasks\n")
 
 
 def test_a_public_address_without_tls_is_refused(run: Run, work: Path) -> None:

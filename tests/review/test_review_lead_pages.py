@@ -36,9 +36,11 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def dispute(site: Pages, first: str = "hate", second: str = "safe", note: str | None = "rule H-1") -> Task:
     """Let ann and bob give different labels to the next task; returns it."""
     task = site.take("ann")
-    assert site.answer("ann", task, first, note=note).json()["state"] == "open"
+    assert site.answer("ann", task, first, note=note).json()["saved"] is True
+    assert site.place.desk.outcome("mini", task.task_id).state == "open"
     site.place.clock.forward(seconds=1)
-    assert site.answer("bob", site.take("bob"), second).json()["state"] == "disputed"
+    assert site.answer("bob", site.take("bob"), second).json()["saved"] is True
+    assert site.place.desk.outcome("mini", task.task_id).state == "disputed"
     return task
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from labelproof.review.web._answers import add_handlers
+from labelproof.review.web._memo import Memo
 from labelproof.review.web._static import Assets
 from labelproof.review.web._visitor import Clock, Doorman
 from labelproof.review.web.context import templates
@@ -37,6 +38,7 @@ def make_app(desk: Desk, office: Office, settings: WebSettings, *, clock: Clock 
     app.state.office = office
     app.state.clock = now
     app.state.doorman = doorman
+    app.state.memo = Memo()
     app.state.templates = templates(assets)
     app.add_route("/static/{name}", assets.serve, methods=["GET"])
     for pages in (auth_pages, task_pages, lead_pages, look_pages):

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 from starlette.requests import Request
 
 from labelproof.review.model import NotAllowed, Reviewer
+from labelproof.review.web._memo import Memo
 from labelproof.review.web._visitor import Visitor, visitor_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Context:
     render: Render
     account: Account
     by_token: bool
+    memo: Memo
+    """Results of costly pages, kept for half a minute."""
 
 
 def templates(assets: Assets) -> Environment:
@@ -102,6 +105,7 @@ async def context_of(request: Request) -> Context:
         render=renderer(request, visitor=visitor, projects=projects),
         account=visitor.account,
         by_token=visitor.session is None,
+        memo=request.app.state.memo,
     )
 
 

@@ -135,7 +135,12 @@ async def reopen(project: str, task_id: str, request: Request, ctx: Lead) -> Res
 def reviewers_page(project: str, ctx: Lead, days: Annotated[int, Query(ge=1, le=365)] = 30) -> HTMLResponse:
     """Show each reviewer's numbers, alphabetically; nobody is ranked."""
     folder = ctx.desk.projects[project]
-    stats = reviewer_stats(ctx.desk.store, folder, now=ctx.desk.clock(), days=days)
+    desk = ctx.desk
+    _, stats = ctx.memo.get(
+        ("reviewers", project, days),
+        desk.clock(),
+        lambda: reviewer_stats(desk.store, folder, now=desk.clock(), days=days),
+    )
     return ctx.render("reviewers.html", {"people": [person_row(one) for one in stats], "days": days})
 
 

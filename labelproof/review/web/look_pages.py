@@ -12,7 +12,15 @@ from starlette.requests import Request
 
 from labelproof.report.review_io import hidden_characters
 from labelproof.review.model import NotAllowed, ReviewError
-from labelproof.review.people import capacity_plan, dashboard, measured_arrivals, stored_rate
+from labelproof.review.people import (
+    Dashboard,
+    Rate,
+    capacity_plan,
+    dashboard,
+    measured_arrivals,
+    stored_rate,
+)
+from labelproof.review.queue import QueueOverview
 from labelproof.review.web import _view_item as items
 from labelproof.review.web._requests import ReasonIn, read
 from labelproof.review.web._view_dashboard import panel_views, plan_lines
@@ -45,21 +53,19 @@ def dashboard_page(
     hours: Annotated[float, Query(gt=0, le=24)] = 6.0,
 ) -> HTMLResponse:
     """Show the project at a glance, each number with its query, and what so many people would get done."""
-    store, folder, now = ctx.desk.store, ctx.desk.projects[project], ctx.desk.clock()
-    overview = ctx.desk.overview(project)
-    plan = capacity_plan(
-        overview.due_s,
-        overview.votes_left,
-        now,
-        stored_rate(store, project, now),
-        people,
-        hours,
-        measured_arrivals(store, project, now),
-    )
+    desk, folder = ctx.desk, ctx.desk.projects[project]
+
+    def measured() -> tuple[Dashboard, QueueOverview, Rate, float]:
+        now, overview = desk.clock(), desk.overview(project)
+        rate, arrivals = stored_rate(desk.store, project, now), measured_arrivals(desk.store, project, now)
+        return dashboard(desk.store, folder, overview, now=now), overview, rate, arrivals
+
+    now, (found, overview, rate, arrivals) = ctx.memo.get(("dashboard", project), desk.clock(), measured)
+    plan = capacity_plan(overview.due_s, overview.votes_left, now, rate, people, hours, arrivals)
     return ctx.render(
         "dashboard.html",
         {
-            "panels": panel_views(dashboard(store, folder, overview, now=now)),
+            "panels": panel_views(found),
             "plan": plan_lines(plan),
             "people": people,
             "hours": f"{hours:g}",

@@ -108,7 +108,7 @@ async def vote(project: str, request: Request, ctx: Ctx) -> Response:
     body = await read(request, VoteIn)
     multi = ctx.desk.projects[project].spec.labels.kind == "multi"
     try:
-        receipt = await run_in_threadpool(ctx.desk.cast, ctx.user, project, body.ballot(multi=multi))
+        await run_in_threadpool(ctx.desk.cast, ctx.user, project, body.ballot(multi=multi))
         progress = await run_in_threadpool(ctx.desk.progress, ctx.user, project)
     except LabelproofError as error:
         return refusal(error)
@@ -116,9 +116,7 @@ async def vote(project: str, request: Request, ctx: Ctx) -> Response:
         return RedirectResponse(f"/p/{project}/task", 303)
     return JSONResponse(
         {
-            "saved": True,
-            "state": receipt.state,
-            "machine_label": receipt.machine_label,
+            "saved": True,  # and nothing of the machine's or others' answers: an undo could follow
             "progress": progress_line(progress),
             "nudge": break_line(progress),
         }
