@@ -360,6 +360,8 @@ def _show_report(report: RunReport, *chosen: tuple[str, str | None]) -> None:
         out.print(f"  {name} score {project}{asked}   [dim]all metrics, per class and slice[/]")
     if not s.get("stopped"):
         out.print(f"  {name} export {project}{asked} --to labels.csv   [dim]labels with provenance[/]")
+    if report.n_waiting:
+        out.print(f"  {name} serve {project}   [dim]the review queue in the browser[/]")
     out.print(f"  {name} up   [dim]Prefect UI with the history of runs[/]")
 
 

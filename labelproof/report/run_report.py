@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from labelproof.report.scoring import ScoreReport, score_workload
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import short
 from labelproof.store import TraceStore
+
+REVIEW_URL = "LABELPROOF_REVIEW_URL"
+"""Names where people reach the review app, for links; `labelproof up` sets it for the runs it starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class RunReport:
     store: str
     example_item: str | None
     """An item worth looking at: the least confident auto-accepted one, else any."""
+    n_waiting: int = 0
+    """Review tasks of the project that wait for people or a lead."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -33,6 +39,7 @@ class RunReport:
             "score": None if self.score is None else self.score.to_json(),
             "no_score": self.no_score,
             "store": self.store,
+            "tasks_waiting": self.n_waiting,
         }
 
     def lines(self) -> list[tuple[str, str]]:
@@ -55,6 +62,8 @@ class RunReport:
                 + (f"; {s['audited']} auto-accepted ones drawn for audit" if s["audited"] else ""),
             ),
         ]
+        if self.n_waiting:
+            found.append(("People", f"{self.n_waiting} tasks wait in the review queue"))
         if s["routing_mode"] == "threshold" and s["auto_accept"]:
             found.append(("", "auto-accept is UNCERTIFIED: a plain threshold, no error rate is promised"))
         elif s["routing_mode"] == "certified":
@@ -84,7 +93,9 @@ class RunReport:
             head += f"\n\n**Stopped:** {s['stopped']}. Run it again to go on."
         body = "\n".join(f"- **{h}** {text}" if h else f"  - {text}" for h, text in self.lines())
         sql = f"SELECT decision, count(*) FROM decisions WHERE run_id = '{s['run_id']}' GROUP BY ALL"
-        return f"{head}\n\n{body}\n\n```sql\n{sql}\n```\n"
+        url = os.environ.get(REVIEW_URL, "").rstrip("/")
+        link = f"\n\n[Review queue]({url}/p/{s['project']})" if url else ""
+        return f"{head}\n\n{body}{link}\n\n```sql\n{sql}\n```\n"
 
     def _score_lines(self) -> list[tuple[str, str]]:
         if self.score is None:
@@ -136,7 +147,18 @@ def run_report(store: TraceStore, work: Workload, summary: Mapping[str, Any]) ->
         no_score=why,
         store=store.location.shown,
         example_item=str(rows[0]["external_id"]) if rows else None,
+        n_waiting=_waiting(store, summary["project"]),
     )
+
+
+def _waiting(store: TraceStore, project: str) -> int:
+    rows = store.query(
+        "SELECT count(*) AS n FROM task_outcomes WHERE project = ? AND kind <> 'check'"
+        " AND state IN ('open', 'disputed', 'escalated')",
+        [project],
+        fresh=True,
+    )
+    return int(rows["n"][0].as_py())
 
 
 def estimate_text(estimate: Estimate) -> str:

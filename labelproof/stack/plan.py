@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from labelproof.spec.errors import ConfigError
 from labelproof.stack.api import is_healthy, is_loopback
-from labelproof.stack.env import choose_port, free_port, is_port_free, local_api_url
+from labelproof.stack.env import HOST, choose_port, free_port, is_port_free, local_api_url
 from labelproof.stack.handle import running_server
 from labelproof.stack.services import (
     DEFAULT_WORKER_LIMIT,
@@ -81,10 +81,13 @@ def make_supervisor(
         services.append(prefect_server())
     else:
         port, url = 0, foreign
+    reviews = options.review and any((root / "projects").glob("*/project.yaml"))
+    review_port = free_port(REVIEW_PORT) if reviews else 0
     if options.worker:
-        services.append(prefect_worker(limit=options.worker_limit))
-    if options.review and any((root / "projects").glob("*/project.yaml")):
-        services.append(review_app(free_port(REVIEW_PORT)))
+        links = {"LABELPROOF_REVIEW_URL": f"http://{HOST}:{review_port}"} if reviews else {}
+        services.append(prefect_worker(limit=options.worker_limit, env=links))
+    if reviews:
+        services.append(review_app(review_port))
     if not services:
         raise ConfigError(
             f"nothing to start: PREFECT_API_URL names {foreign} and --no-worker was given",

@@ -64,11 +64,13 @@ def prefect_server() -> Service:
     )
 
 
-def prefect_worker(pool: str = POOL, *, limit: int = DEFAULT_WORKER_LIMIT) -> Service:
+def prefect_worker(
+    pool: str = POOL, *, limit: int = DEFAULT_WORKER_LIMIT, env: Mapping[str, str] | None = None
+) -> Service:
     """Return the process worker of ``pool``; each flow run is a process of its own below it.
 
     ``limit``: runs at once. Without one the first worker to ask takes every run that is due, and
-    workers on other machines stay idle.
+    workers on other machines stay idle. ``env``: variables that its runs see.
     """
 
     def ready(ctx: Context) -> bool:
@@ -85,6 +87,7 @@ def prefect_worker(pool: str = POOL, *, limit: int = DEFAULT_WORKER_LIMIT) -> Se
             *("--pool", pool, "--type", "process", "--name", worker_name(ctx.root)),
             *("--install-policy", "never", "--limit", str(limit)),
         ],
+        env=lambda _: env or {},
         ready=ready,
     )
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from agents.run.workload import load_workload
 from labelproof.report.review_asks import appeal_task, ask_disagreements, fill_routed
+from labelproof.report.run_report import run_report
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.project import find_project
 from labelproof.store import open_store
 from tests.conftest import MakeProject, write_strategy
 from tests.run.run_helpers import rows, run
-from tests.scripted_server import scripted_server
 from tests.run.test_run_end_to_end import answer
+from tests.scripted_server import scripted_server
 
 T = datetime(2026, 3, 2, tzinfo=UTC)
 OPEN = "mode: threshold, threshold_prob: 0.0, accept_without_gold: true, audit_rate_prob: 0.0"
@@ -40,6 +42,21 @@ def test_what_the_machine_may_not_decide_is_asked_once(make_project: MakeProject
     assert (row["blind"], row["votes_wanted"], row["project"]) == (True, 1, "mini")
     assert "no gold" in row["reason"]
     assert row["label"] in ("safe", "hate", "spam")
+
+
+def test_the_report_says_how_many_tasks_wait_and_where(
+    make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted_server() as server:
+        folder = make_project(server.base_url, n_items=4)
+        summary = run(folder, tmp_path / "store")
+    work = load_workload(str(folder), None)
+    with open_store(tmp_path / "store") as store:
+        report = run_report(store, work, summary)
+    assert ("People", "4 tasks wait in the review queue") in report.lines()
+    assert "Review queue" not in report.markdown()
+    monkeypatch.setenv("LABELPROOF_REVIEW_URL", "http://127.0.0.1:8700/")
+    assert "[Review queue](http://127.0.0.1:8700/p/mini)" in report.markdown()
 
 
 def test_an_experiment_asks_nobody_unless_told(make_project: MakeProject, tmp_path: Path) -> None:
