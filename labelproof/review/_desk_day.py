@@ -23,6 +23,7 @@ class _Day:
     answered: set[str] = field(default_factory=set)
     seen: Counter[Severity] = field(default_factory=Counter)
     severity_of: dict[str, Severity] = field(default_factory=dict)
+    said: dict[str, Severity] = field(default_factory=dict)
     began: datetime | None = None
     last: datetime | None = None
 
@@ -62,6 +63,11 @@ class DayBook:
         day = self._today(reviewer, now)
         return Counter() if day is None else Counter(day.seen)
 
+    def said(self, reviewer: str, now: datetime) -> Counter[Severity]:
+        """Return the same by the severity of the reviewer's own labels, which tells nothing of the machine's."""
+        day = self._today(reviewer, now)
+        return Counter() if day is None else Counter(day.said.values())
+
     def answered(self, reviewer: str, now: datetime) -> int:
         """Return how many tasks a reviewer has answered today."""
         day = self._today(reviewer, now)
@@ -85,12 +91,15 @@ class DayBook:
 
     def _expose(self, day: _Day, vote: Vote, task: Task | None) -> None:
         """Count the item at the higher severity of the machine's label and the reviewer's own."""
+        own: Severity = "medium"
         known: list[Severity] = [task.severity] if task is not None and task.severity is not None else []
         if vote.label is not None:
             try:
-                known.append(self._schema.severity(vote.label))
+                own = self._schema.severity(vote.label)
             except KeyError:  # a label that a later schema no longer has
-                known.append("medium")
+                own = "medium"
+            known.append(own)
+        day.said[vote.task_id] = own
         severity: Severity = max(known, key=SEVERITIES.index, default="medium")
         before = day.severity_of.get(vote.task_id)
         if before is not None:

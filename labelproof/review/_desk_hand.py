@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 
 from agents.review_tasks import ReviewTask, check_task_id
 from labelproof.report.review_io import hidden_characters
-from labelproof.review._desk_room import Room
+from labelproof.review._desk_room import CHECK_FOR, Room
 from labelproof.review._desk_show import rationale_of, shown_meta
 from labelproof.review._desk_tools import Tools, lead_only
 from labelproof.review.model import (
@@ -21,10 +23,11 @@ from labelproof.review.model import (
     VoteRole,
 )
 from labelproof.review.queue import is_check_due, pick_check
-from labelproof.spec.errors import LabelproofError
+from labelproof.spec.errors import LabelproofError, StoreError
 from labelproof.spec.hashing import digest
 from labelproof.spec.review import SEVERITIES
 
+_log = logging.getLogger(__name__)
 _TRIES = 200
 _BEHIND = timedelta(seconds=5)
 """How long a task is left alone that another process has finished and whose vote is not here yet."""
@@ -56,25 +59,28 @@ class Handing:
         now = self._tools.clock()
         if task_id is not None:
             return self._this(room, reviewer, task_id, role, now)
-        held = self._held_before(room, reviewer, role, after, now)
+        theirs = self._tools.office.leases.of_person(room.name, reviewer.name)
+        after = {lease.task_id for lease in theirs} & set(after)  # what they have not, they cannot pass over
+        held = self._held_before(room, reviewer, role, theirs, after, now)
         if held is not None:
             return held
         if role == "reviewer":
-            check = self._check(room, reviewer, now, after)
+            with room.lock:
+                found = _first(room, reviewer, now, role, after)
+            check = self._check(room, reviewer, now, after, may_make=isinstance(found, Task))
             if check is not None:
                 return check
         for _ in range(_TRIES):
             with room.lock:
-                room.queue.expire(now)
-                seen = room.days.seen(reviewer.name, now)
-                found = room.queue.first_for(reviewer, now, role=role, seen=seen, skip=after)
+                found = _first(room, reviewer, now, role, after)
                 if isinstance(found, NothingToDo):
                     return found
                 # Held before it is claimed: no other thread of this process tries for it meanwhile.
                 room.queue.hold(found.task_id, reviewer.name, now + room.lease_time)
             lease = self.claim(room, reviewer, found.task_id, role, now)
-            if lease is not None:
-                return self.assignment(room, found, lease)
+            given = None if lease is None else self._readable(room, found, lease)
+            if given is not None:
+                return given
         return NothingToDo(
             reason="held",
             message="Others are taking the tasks that are left; try again in a moment.",
@@ -140,25 +146,46 @@ class Handing:
         return self.assignment(room, task, lease)
 
     def _held_before(
-        self, room: Room, reviewer: Reviewer, role: VoteRole, after: Collection[str], now: datetime
+        self,
+        room: Room,
+        reviewer: Reviewer,
+        role: VoteRole,
+        theirs: Iterable[Lease],
+        after: Collection[str],
+        now: datetime,
     ) -> Assignment | None:
         """Return a task that this reviewer holds and does not have on this screen."""
-        for lease in self._tools.office.leases.held(room.name, now):
-            if lease.reviewer != reviewer.name or lease.task_id in after:
+        for lease in theirs:
+            if lease.until <= now or lease.task_id in after:
                 continue
             with room.lock:
                 task = room.queue.task(lease.task_id)
                 if task is None or room.queue.refusal(lease.task_id, reviewer.name, role) is not None:
                     continue
             again = self.claim(room, reviewer, lease.task_id, role, now)
-            if again is not None:
-                return self.assignment(room, task, again)
+            given = None if again is None else self._readable(room, task, again)
+            if given is not None:
+                return given
         return None
 
     def _check(
-        self, room: Room, reviewer: Reviewer, now: datetime, after: Collection[str]
+        self, room: Room, reviewer: Reviewer, now: datetime, after: Collection[str], *, may_make: bool
     ) -> Assignment | None:
-        """Return a hidden gold task when one is due for this reviewer."""
+        """Return a hidden gold task when one is due for this reviewer.
+
+        One that they gave back, or whose answer they took back, comes first, as any task of theirs would. ``may_make``:
+        something else is open for them; a task out of nowhere would be known for a check.
+        """
+        with room.lock:
+            waiting_ids = [one for one in room.open_checks(reviewer.name) if one not in after]
+        for task_id in waiting_ids:
+            task = room.queue.task(task_id)
+            lease = self.claim(room, reviewer, task_id, "reviewer", now)
+            given = None if lease is None or task is None else self._readable(room, task, lease)
+            if given is not None:
+                return given
+        if not may_make:
+            return None
         with room.lock:
             done = room.checks_done(reviewer.name)
             waiting = sum(1 for task_id in after if _kind(room, task_id) == "check")
@@ -176,11 +203,25 @@ class Handing:
         task_id = check_task_id(room.name, item_id, reviewer.name)
         task = room.queue.task(task_id)
         if task is None:
-            task = self._tools.new_task(
-                room, _check_row(room, reviewer.name, task_id, item_id, label, now), wait=False
-            )
+            row = _check_row(room, reviewer.name, task_id, item_id, label, now)
+            try:
+                task = self._tools.new_task(room, row, wait=False)
+            except StoreError as error:
+                _log.warning("hidden gold %s of %s cannot be shown: %s", item_id, room.name, error.message)
+                return None
         lease = self.claim(room, reviewer, task_id, "reviewer", now)
-        return None if lease is None else self.assignment(room, task, lease)
+        return None if lease is None else self._readable(room, task, lease)
+
+    def _readable(self, room: Room, task: Task, lease: Lease) -> Assignment | None:
+        """Return a held task, or None when its text is not stored: then nobody gets it before the next reconciling."""
+        try:
+            return self.assignment(room, task, lease)
+        except LabelproofError as error:
+            _log.warning("task %s of %s cannot be shown: %s", task.task_id, room.name, error.message)
+            with room.lock:
+                room.textless.add(task.task_id)
+                room.queue.release(task.task_id)
+            return None
 
     def assignment(self, room: Room, task: Task, lease: Lease) -> Assignment:
         """Return a held task as its reviewer may see it."""
@@ -212,6 +253,15 @@ class Handing:
         )
 
 
+def _first(
+    room: Room, reviewer: Reviewer, now: datetime, role: VoteRole, after: AbstractSet[str]
+) -> Task | NothingToDo:
+    """Return the reviewer's next task that is no hidden gold; the lock is held."""
+    room.queue.expire(now)
+    seen = room.days.seen(reviewer.name, now)
+    return room.queue.first_for(reviewer, now, role=role, seen=seen, skip=after | room.textless)
+
+
 def _kind(room: Room, task_id: str) -> str | None:
     task = room.queue.task(task_id)
     return None if task is None else task.kind
@@ -235,7 +285,7 @@ def _check_row(
         confidence=None,
         blind=True,
         votes_wanted=1,
-        reason=f"hidden gold for {reviewer}",
+        reason=f"{CHECK_FOR}{reviewer}",
         design=None,
         inclusion_prob=None,
         sample_id=None,

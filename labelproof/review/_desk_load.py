@@ -30,6 +30,10 @@ SELECT task_id FROM task_outcomes WHERE project = $project AND (
     state NOT IN ('agreed', 'adjudicated', 'closed') OR ts > $horizon OR answered_at > $horizon
 )
 """
+_LATE = """
+SELECT DISTINCT task_id FROM votes SEMI JOIN live USING (task_id) ANTI JOIN known_votes USING (vote_id)
+WHERE project = $project
+"""
 _CHECKS = """
 SELECT g.item_id, any_value(g.label) AS label, any_value(i.text_hash) AS text_hash, any_value(i.meta_json) AS meta_json
 FROM current_gold AS g
@@ -88,11 +92,19 @@ def load_since(store: TraceStore, folder: ProjectFolder, since: datetime, known:
     return news
 
 
-def load_missing(store: TraceStore, folder: ProjectFolder, known: Container[str], now: datetime) -> News:
-    """Return the live tasks that ``known`` lacks: rows that came late with an old time."""
+def load_missing(
+    store: TraceStore, folder: ProjectFolder, known: Container[str], votes: Sequence[str], now: datetime
+) -> News:
+    """Return the live tasks that ``known`` lacks, or of which there is a vote outside ``votes`` (ids).
+
+    Such rows came late with an old time: imported, from a machine whose clock differs, or from a segment that was held up.
+    """
     given = {"project": folder.name, "horizon": now - HISTORY}
-    live = store.query(_LIVE, given, fresh=True, only=TABLES)
-    missing = [task_id for task_id in live["task_id"].to_pylist() if task_id not in known]
+    live = store.query(_LIVE, given, fresh=True, only=TABLES).select(["task_id"])
+    tables = {"live": live, "known_votes": pa.table({"vote_id": pa.array(votes, pa.string())})}
+    late = store.query(_LATE, {"project": folder.name}, fresh=True, only=("votes",), given=tables)
+    missing = {task_id for task_id in live["task_id"].to_pylist() if task_id not in known}
+    missing.update(late["task_id"].to_pylist())
     return _of_tasks(store, folder, _ids(missing)) if missing else News()
 
 

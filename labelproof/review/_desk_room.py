@@ -19,12 +19,15 @@ from labelproof.review._desk_load import (
     load_task,
     load_texts,
 )
+from labelproof.review._desk_show import plants_gold
 from labelproof.review.model import Outcome, Reviewer, Task, TaskEvent, Vote
 from labelproof.review.queue import Queue
 from labelproof.spec.errors import StoreError
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
 
+CHECK_FOR = "hidden gold for "
+"""Before the reviewer's name: the reason of a check."""
 _BITE = 2_000
 """Rows applied in one go."""
 TEXT_BUDGET = 256 << 20
@@ -99,6 +102,9 @@ class Room:
         self._votes: dict[str, Vote] = {}
         self._items_answered: dict[str, set[str]] = {}
         self._checks_done: dict[str, set[str]] = {}
+        self._checks_made: dict[str, list[str]] = {}
+        self.textless: set[str] = set()
+        """Tasks whose text could not be read, until the next reconciling: nobody is handed them."""
         self._last_said: dict[str, datetime] = {}
         self._last_event: dict[str, datetime] = {}
         self._newest = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,6 +112,11 @@ class Room:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def plants_gold(self) -> bool:
+        """Whether reviewers may meet hidden gold here."""
+        return plants_gold(self.policy)
 
     @property
     def lease_time(self) -> timedelta:
@@ -127,6 +138,8 @@ class Room:
             self._checks = [
                 (item, label, str(meta[column]) if meta.get(column) else None)
                 for item, label, _, meta in found
+                if self.schema.members(label)
+                <= self.schema.leaf_classes.keys()  # nobody could answer another
             ]
 
     def checks_for(self, reviewer: Reviewer) -> list[tuple[str, str]]:
@@ -138,9 +151,13 @@ class Room:
             if not known or spoken is None or spoken in known
         ]
 
-    def sync(self) -> None:
-        """Take in what was stored since the last look, by whichever process."""
-        self.take_in(load_since(self.store, self.folder, self._newest, self.known_tasks))
+    def sync(self, now: datetime) -> None:
+        """Take in what was stored since the last look, by whichever process.
+
+        A row from the future (an imported one, or a clock that was wrong) does not move the last look past ``now``.
+        """
+        since = min(self._newest, now)
+        self.take_in(load_since(self.store, self.folder, since, self.known_tasks))
 
     def find(self, task_id: str) -> Task | None:
         """Return a task; one that is not in memory (old, or made a moment ago elsewhere) is looked for in the store."""
@@ -153,8 +170,9 @@ class Room:
     def reconcile(self, now: datetime) -> None:
         """Take in what came with an old time: from another machine, or a segment that was held up."""
         with self.lock:
-            known = set(self.known_tasks)
-        self.take_in(load_missing(self.store, self.folder, known, now))
+            self.textless.clear()
+            known, votes = set(self.known_tasks), list(self._votes)
+        self.take_in(load_missing(self.store, self.folder, known, votes, now))
         self.load_checks()
 
     def take_in(self, news: News) -> None:
@@ -176,6 +194,8 @@ class Room:
 
     def _take_in(self, tasks: Sequence[Task], votes: Sequence[Vote], events: Sequence[Event]) -> None:
         self.known_tasks.update(task.task_id for task in tasks)
+        for task in tasks:
+            self._note_check(task)
         new = [vote for vote in votes if vote.vote_id not in self._votes]
         for event in events:
             self._last_event[event.task_id] = max(event.at, self._last_event.get(event.task_id, event.at))
@@ -186,6 +206,7 @@ class Room:
     def add(self, task: Task) -> None:
         """Add a task to the queue; the lock is held."""
         self.known_tasks.add(task.task_id)
+        self._note_check(task)
         self.queue.add(task)
 
     def apply(self, vote: Vote) -> Outcome | None:
@@ -224,6 +245,15 @@ class Room:
     def items_answered(self, reviewer: str) -> set[str]:
         """Return the items that a reviewer has given any answer on; do not change it."""
         return self._items_answered.get(reviewer, set())
+
+    def _note_check(self, task: Task) -> None:
+        if task.kind == "check" and task.reason.startswith(CHECK_FOR):
+            self._checks_made.setdefault(task.reason.removeprefix(CHECK_FOR), []).append(task.task_id)
+
+    def open_checks(self, reviewer: str) -> list[str]:
+        """Return the hidden gold made for a reviewer that waits for their answer, oldest first."""
+        made = self._checks_made.get(reviewer, ())
+        return [task_id for task_id in made if self.queue.outcome(task_id).state == "open"]
 
     def checks_done(self, reviewer: str) -> int:
         """Return how many hidden gold items a reviewer has met."""

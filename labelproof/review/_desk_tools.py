@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 from agents.review_tasks import ReviewTask
 from labelproof.review._desk_room import Room
@@ -26,6 +28,8 @@ class Tools:
     clock: Callable[[], datetime]
     random: random.Random
     rooms: Mapping[str, Room]
+    unsaved: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Rows of tasks that were handed out and could not be stored: they go with the first answer."""
 
     def room(self, reviewer: Reviewer, project: str) -> Room:
         """Return a project's room; ``NotAllowed`` when there is none for this person."""
@@ -41,11 +45,17 @@ class Tools:
         done = self.writer.submit({"review_tasks": [fields]})
         if wait:
             done.result()
+        else:
+            done.add_done_callback(lambda made: self._keep_unsaved(made, fields))
         task = build_task(fields, room.policy, room.schema, meta)
         with room.lock:
             if task.task_id not in room.known_tasks:
                 room.add(task)
         return task
+
+    def _keep_unsaved(self, made: Future[None], fields: dict[str, Any]) -> None:
+        if made.exception() is not None:
+            self.unsaved[fields["task_id"]] = fields
 
 
 def lead_only(reviewer: Reviewer) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from agents.run.asks import QUEUE
 from labelproof.report.review_asks import appeal_task
 from labelproof.review._desk_hand import Handing
+from labelproof.review._desk_load import load_task
 from labelproof.review._desk_room import Room
 from labelproof.review._desk_tools import Tools, lead_only
 from labelproof.review._desk_writer import vote_row
@@ -77,7 +78,15 @@ class Votes:
                 refusal = room.queue.refusal(task.task_id, reviewer.name, role)
             if refusal is not None:
                 raise LeaseLost(refusal)
-            self._keep_lease(room, reviewer, ballot, now)
+            if not self._keeps_lease(room, reviewer, ballot, now):
+                room.take_in(load_task(room.store, room.folder, task.task_id))
+                if room.knows_vote(vote_id):  # taken by another process a moment ago
+                    return self._receipt(room, task, vote_id, repeated=True)
+                minutes = room.policy.lease_minutes
+                raise LeaseLost(
+                    "This task has gone to a colleague; your answer was not stored. "
+                    f"Tasks go back to the queue after {minutes:g} minutes without a sign of life."
+                )
             vote = self._signed(
                 Vote(
                     vote_id=vote_id,
@@ -164,21 +173,19 @@ class Votes:
         except ValueError as error:
             raise ReviewError(str(error)) from error
 
-    def _keep_lease(self, room: Room, reviewer: Reviewer, ballot: Ballot, now: datetime) -> None:
+    def _keeps_lease(self, room: Room, reviewer: Reviewer, ballot: Ballot, now: datetime) -> bool:
         until = now + room.lease_time
         kept = self._tools.office.leases.renew(
             reviewer.name, {ballot.task_id: ballot.token}, until=until, now=now
         )
-        if not kept.get(ballot.task_id):
-            minutes = room.policy.lease_minutes
-            raise LeaseLost(
-                "This task has gone to a colleague; your answer was not stored. "
-                f"Tasks go back to the queue after {minutes:g} minutes without a sign of life."
-            )
+        return kept.get(ballot.task_id, False)
 
     def _store_vote(self, room: Room, task: Task, vote: Vote) -> None:
         """Make a vote durable, then tell queue and office."""
-        self._tools.writer.submit({"votes": [vote_row(vote)]}).result()
+        row = self._tools.unsaved.get(task.task_id)
+        about = {} if row is None else {"review_tasks": [row]}
+        self._tools.writer.submit({**about, "votes": [vote_row(vote)]}).result()
+        self._tools.unsaved.pop(task.task_id, None)
         with room.lock:
             room.apply(vote)
             state = room.queue.outcome(task.task_id).state

@@ -103,8 +103,11 @@ class GroupWriter:
         try:
             self._store.append_many({name: _columns(rows) for name, rows in tables.items() if rows})
         except BaseException as error:  # noqa: BLE001 - every waiting person is told
-            for ask in asks:
-                ask.done.set_exception(error)
+            if len(asks) == 1:
+                asks[0].done.set_exception(error)
+            else:  # one row that cannot be stored takes nobody else's with it; stored twice is stored once
+                for ask in asks:
+                    self._write([ask])
             return
         self.n_segments += 1
         for ask in asks:

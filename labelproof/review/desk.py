@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from labelproof.review._desk_hand import Handing
 from labelproof.review._desk_room import Room
+from labelproof.review._desk_show import rounded_up
 from labelproof.review._desk_tools import Tools
 from labelproof.review._desk_votes import Votes
 from labelproof.review._desk_writer import GroupWriter
@@ -201,12 +202,14 @@ class Desk:
         with room.lock:
             minutes = room.days.minutes_at_work(reviewer.name, now)
             pace_s = room.days.pace_s(reviewer.name)
-            n_open = room.queue.n_open_for(reviewer)
+            n_open = room.queue.n_open_for(reviewer) + len(room.open_checks(reviewer.name))
             latest = room.queue.latest_answer(reviewer.name)
-            seen = room.days.seen(reviewer.name, now)
+            seen = room.days.said(reviewer.name, now)
             answered = room.days.answered(reviewer.name, now)
             state = room.queue.outcome(latest.task_id).state if latest is not None else None
         limit = timedelta(minutes=room.policy.undo_minutes)
+        if room.plants_gold:
+            n_open = rounded_up(n_open)
         return Progress(
             answered=answered,
             n_open_for_me=n_open,
@@ -216,6 +219,7 @@ class Desk:
             minutes_at_work=minutes,
             break_due=minutes >= care.break_after_minutes,
             can_undo=latest is not None and state != "adjudicated" and now - latest.at <= limit,
+            rounded=room.plants_gold,
         )
 
     def for_leads(self, project: str) -> list[tuple[Task, Outcome]]:
@@ -260,7 +264,7 @@ class Desk:
     def sync(self) -> None:
         """Take in what other processes have stored, and what the office says of leases."""
         for room in self._rooms.values():
-            room.sync()
+            room.sync(self.clock())
         self._note_leases()
         self._votes.escalate_waiting()
         self.synced_at = self.clock()

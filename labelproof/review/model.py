@@ -181,8 +181,10 @@ class Receipt:
 class Progress:
     """A reviewer's day (UTC) in one project.
 
-    ``seen``: items shown today by severity; ``limits``: the daily limits. ``hours_left``: at this reviewer's own pace, None
-    until ten answers. ``break_due``: work without a pause was long enough.
+    ``seen``: items answered today by the severity of the reviewer's own labels (the machine's would tell its answer);
+    ``limits``: the daily limits. ``hours_left``: at this reviewer's own pace, None until ten answers. ``break_due``: work
+    without a pause was long enough. ``rounded``: ``n_open_for_me`` is rounded up, since a number that did not fall
+    after an answer would tell that it was hidden gold.
     """
 
     answered: int
@@ -193,3 +195,4 @@ class Progress:
     minutes_at_work: float = 0.0
     break_due: bool = False
     can_undo: bool = False
+    rounded: bool = False

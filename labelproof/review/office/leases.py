@@ -10,8 +10,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from labelproof.review.model import Lease, VoteRole
 from labelproof.review.office._db import Database, insert_if_absent, upsert
@@ -26,6 +27,7 @@ _ANSWERS = select(answers.c.person, answers.c.role, answers.c.decided).where(
     answers.c.task_id == bindparam("task")
 )
 _HELD = select(leases).where(leases.c.project == bindparam("of"), leases.c.until_us > bindparam("now"))
+_OF_PERSON = select(leases).where(leases.c.project == bindparam("of"), leases.c.reviewer == bindparam("who"))
 _MOVE = (
     update(leases)
     .where(_OF_TASK, leases.c.reviewer == bindparam("who"), leases.c.token == bindparam("proof"))
@@ -121,7 +123,7 @@ class Leases:
             row = connection.execute(_LEASE, {"task": task_id}).one_or_none()
         if row is None or row.until_us <= to_us(now):
             return None
-        return Lease(task_id=task_id, reviewer=row.reviewer, token=row.token, until=from_us(row.until_us))
+        return _lease(row)
 
     def held(self, project: str, now: datetime) -> list[Lease]:
         """Return the leases of a project that hold now, by task id."""
@@ -129,10 +131,15 @@ class Leases:
             rows = connection.execute(
                 _HELD.order_by(leases.c.task_id), {"of": project, "now": to_us(now)}
             ).all()
-        return [
-            Lease(task_id=row.task_id, reviewer=row.reviewer, token=row.token, until=from_us(row.until_us))
-            for row in rows
-        ]
+        return [_lease(row) for row in rows]
+
+    def of_person(self, project: str, reviewer: str) -> list[Lease]:
+        """Return what somebody has in a project by task id, also what ran out and nobody else has taken since."""
+        with self._db.read() as connection:
+            rows = connection.execute(
+                _OF_PERSON.order_by(leases.c.task_id), {"of": project, "who": reviewer}
+            ).all()
+        return [_lease(row) for row in rows]
 
     def finish(
         self, task_id: str, reviewer: str, *, decided: bool, now: datetime, role: VoteRole | None = None
@@ -178,6 +185,10 @@ class Leases:
         with self._db.write() as connection:
             old = connection.execute(delete(leases).where(leases.c.until_us < us)).rowcount
             return old + connection.execute(delete(answers).where(answers.c.at_us < us)).rowcount
+
+
+def _lease(row: Row[Any]) -> Lease:
+    return Lease(task_id=row.task_id, reviewer=row.reviewer, token=row.token, until=from_us(row.until_us))
 
 
 def _is_answered(connection: Connection, task_id: str, reviewer: str, role: VoteRole) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from labelproof.review.model import FOR_LEADS, Progress, Reviewer
 from labelproof.review.queue import QueueOverview
-from labelproof.review.web._view_words import KIND_WORDS, ago, count, span
+from labelproof.review.web._view_words import KIND_WORDS, ago, count, open_words, rough, span
 from labelproof.spec.labels import Severity
 from labelproof.spec.review import SEVERITIES
 
@@ -51,20 +51,21 @@ def project_card(
     return ProjectCard(
         name=name,
         description=description,
-        open_for_me=count(progress.n_open_for_me),
-        overdue=count(overview.n_overdue),
+        open_for_me=open_words(progress),
+        overdue=rough(overview.n_overdue) if progress.rounded else count(overview.n_overdue),
         answered=count(progress.answered),
         for_leads=count(waiting) if user.leads else None,
     )
 
 
-def kind_rows(overview: QueueOverview) -> tuple[KindRow, ...]:
-    """Return the kinds with open tasks; hidden gold is not among them."""
+def kind_rows(overview: QueueOverview, *, rounded: bool) -> tuple[KindRow, ...]:
+    """Return the kinds with open tasks; hidden gold is not among them. ``rounded``: see ``Progress``."""
+    words = rough if rounded else count
     return tuple(
         KindRow(
             words=KIND_WORDS[kind],
-            n_open=count(n),
-            n_overdue=count(overview.overdue_by_kind.get(kind, 0)),
+            n_open=words(n),
+            n_overdue=words(overview.overdue_by_kind.get(kind, 0)),
             oldest=ago(overview.oldest_by_kind.get(kind), overview.at),
         )
         for kind, n in overview.open_by_kind.items()

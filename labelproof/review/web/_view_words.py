@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from evaluation.intervals import Estimate
+from labelproof.review._desk_show import rounded_up
 from labelproof.review.model import Progress
 
 KIND_WORDS: Mapping[str, str] = {
@@ -16,6 +17,13 @@ KIND_WORDS: Mapping[str, str] = {
     "appeal": "appeals",
     "check": "hidden gold",
 }
+ONE_OF_KIND: Mapping[str, str] = {
+    **KIND_WORDS,
+    "audit": "audit",
+    "gold": "gold candidate",
+    "appeal": "appeal",
+}
+"""The same of a single task."""
 STATE_WORDS: Mapping[str, str] = {
     "open": "open",
     "agreed": "agreed",
@@ -90,8 +98,19 @@ def progress_line(progress: Progress) -> str:
     if progress.n_open_for_me == 0:
         return f"{done} · nothing else is open for you"
     if progress.hours_left is None:
-        return f"{done} · {count(progress.n_open_for_me)} open for you"
+        return f"{done} · {open_words(progress)} open for you"
     return f"{done} · about {span(3_600 * progress.hours_left)} left at your pace"
+
+
+def open_words(progress: Progress) -> str:
+    """Return how many tasks are open for a reviewer: "41", "about 40", "up to 10"."""
+    return rough(progress.n_open_for_me) if progress.rounded else count(progress.n_open_for_me)
+
+
+def rough(n: int) -> str:
+    """Return a rounded count in words: "0", "up to 10", "about 40"."""
+    n = rounded_up(n)
+    return f"{'up to' if n == 10 else 'about'} {count(n)}" if n else "0"
 
 
 def break_line(progress: Progress) -> str | None:

@@ -21,7 +21,7 @@ from labelproof.review.web._view_queue import (
     time_left,
 )
 from labelproof.review.web._view_task import N_DIGITS, task_view
-from labelproof.review.web._view_words import break_line, count, progress_line
+from labelproof.review.web._view_words import break_line, count, open_words, progress_line
 from labelproof.review.web.context import Context, context_of
 from labelproof.spec.errors import ConfigError, LabelproofError
 
@@ -65,9 +65,9 @@ def queue_page(project: str, ctx: Ctx) -> HTMLResponse:
             "progress": progress,
             "progress_line": progress_line(progress),
             "nudge": break_line(progress),
-            "kinds": kind_rows(overview),
+            "kinds": kind_rows(overview, rounded=progress.rounded),
             "due_line": due_line(overview),
-            "n_open_for_me": count(progress.n_open_for_me),
+            "n_open_for_me": open_words(progress),
             "answered": count(progress.answered),
             "time_left": time_left(progress),
             "exposure": exposure_rows(progress.seen, progress.limits),
