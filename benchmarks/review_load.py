@@ -308,8 +308,19 @@ def start_app(folder: Path, port: int) -> tuple[subprocess.Popen[str], float]:
     raise SystemExit("the app did not start in five minutes")
 
 
+def start_writer(folder: Path, rate: float, seconds: float) -> subprocess.Popen[str]:
+    """Start the process that writes a run, and return when it writes."""
+    command = [sys.executable, "-m", "benchmarks.review_load", "--write", str(folder), "--rate", str(rate)]
+    writer = subprocess.Popen([*command, "--seconds", str(seconds)], text=True, stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    time.sleep(2)
+    return writer
+
+
 def judge(folder: Path, watch: Watch) -> dict[str, int]:
     """Compare what was acknowledged with what is stored."""
+    from labelproof.review.office import open_office
     from labelproof.store import open_store
 
     with open_store(folder / "store") as store:
@@ -318,14 +329,23 @@ def judge(folder: Path, watch: Watch) -> dict[str, int]:
     by_task: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         by_task[row["task_id"]].add(row["annotator"])
+    with open_office(
+        folder / "office.db"
+    ) as office:  # pages name tasks by handles, which differ from person to person
+        real = office.signer.unseal
+        votes = {(real(name, handle), name): label for (handle, name), label in watch.votes.items()}
+        held: dict[str | None, list[tuple[float, float, str]]] = defaultdict(list)
+        for handle, spans in watch.held.items():
+            for span in spans:
+                held[real(span[2], handle)].append(span)
     overlaps = 0
-    for spans in watch.held.values():
+    for spans in held.values():
         spans.sort()
         overlaps += sum(a[2] != b[2] and b[0] < a[1] for a, b in pairwise(spans))
     return {
         "acknowledged": len(watch.votes),
         "stored": len(rows),
-        "lost": sum(stored.get(key) != label for key, label in watch.votes.items()),
+        "lost": sum(stored.get(key) != label for key, label in votes.items()),
         "stored_twice": len(rows) - len(stored),
         "answered_by_two": sum(len(people) > 1 for people in by_task.values()),
         "held_by_two": overlaps,
@@ -346,38 +366,25 @@ def measure(folder: Path, args: argparse.Namespace, rate: float, think_s: float)
     ports = [free_port() for _ in range(args.apps)]
     started = [start_app(folder, port) for port in ports]
     apps = [f"http://127.0.0.1:{port}" for port in ports]
-    writer = None
-    if rate:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.review_load",
-            "--write",
-            str(folder),
-            "--rate",
-            str(rate),
-        ]
-        writer = subprocess.Popen(
-            [*command, "--seconds", str(args.seconds + 5)], text=True, stdout=subprocess.PIPE
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(2)
-    watch = Watch()
-    until = time.perf_counter() + args.seconds
+    watch, written = Watch(), {}
+    try:
+        writer = start_writer(folder, rate, args.seconds + 5) if rate else None
+        until = time.perf_counter() + args.seconds
 
-    async def everybody() -> None:
-        await asyncio.gather(*(reviewer(name, tokens[name], apps, watch, until, think_s) for name in names))
+        async def everybody() -> None:
+            await asyncio.gather(
+                *(reviewer(name, tokens[name], apps, watch, until, think_s) for name in names)
+            )
 
-    asyncio.run(everybody())
-    written: dict[str, Any] = {}
-    if writer is not None and writer.stdout is not None:
-        written = json.loads(writer.stdout.read())
-        writer.wait()
-    for app, _ in started:
-        app.send_signal(signal.SIGTERM)
-    for app, _ in started:
-        app.wait(60)
+        asyncio.run(everybody())
+        if writer is not None and writer.stdout is not None:
+            written = json.loads(writer.stdout.read())
+            writer.wait()
+    finally:
+        for app, _ in started:
+            app.send_signal(signal.SIGTERM)
+        for app, _ in started:
+            app.wait(60)
     judged = judge(folder, watch)
     return {
         "run_items_per_s": round(written.get("items", 0) / written.get("seconds", 1)) if written else 0,
