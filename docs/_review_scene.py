@@ -288,7 +288,7 @@ class _Simulation:
         right_prob = 0.45 if bad else RIGHT_PROB[name]
         seconds = [round(self.rng.lognormvariate(1.6 if bad else 2.6, 0.5), 1) for _ in tasks]
         gaps = [self.rng.uniform(4, 40) for _ in tasks]
-        at = morning(day) + timedelta(hours=2, minutes=self.rng.uniform(0, 4))
+        at = morning(day) + timedelta(hours=5 if day == N_DAYS - 4 else 2, minutes=self.rng.uniform(0, 4))
         if day == N_DAYS - 1:
             at = NOW - timedelta(seconds=30 + sum(seconds) + sum(gaps))
         for task, took, gap in zip(tasks, seconds, gaps, strict=True):

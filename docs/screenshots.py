@@ -7,7 +7,7 @@ run makes the same pictures as far as fonts allow. Needs playwright and a Chromi
 from __future__ import annotations
 
 import argparse
-import importlib
+import base64
 import os
 import sys
 import tempfile
@@ -20,15 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
+import numpy as np
+
 if __package__ in (None, ""):  # run as a file: the repository's root is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from docs._png import palette_png
 from docs._review_scene import ROOT, Scene, make_scene
 from docs._review_story import HIDDEN, NOW, PASSWORD, PROJECT, TO_ANSWER, TO_DECIDE, TRACED
 from labelproof.review.web.app import make_app
 from labelproof.review.web.serve import WebSettings, listen, server_config
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from playwright.sync_api import Browser, Page
 
 OUT = ROOT / "docs" / "images" / "review"
@@ -61,8 +65,8 @@ def _search_rules(page: Page) -> None:
 
 
 def _search_items(page: Page) -> None:
-    page.get_by_role("searchbox").fill("the")
-    page.locator("#found li").first.wait_for()
+    with page.expect_response("**/items?**"):
+        page.get_by_role("searchbox").fill("kitchen")
 
 
 def _show_more(page: Page) -> None:
@@ -269,28 +273,40 @@ class _Camera:
 
     def _save(self, page: Page, shot: Shot) -> Path:
         path = self._out / f"{shot.name}.png"
+        page.evaluate("scrollTo(0, 0)")
         tall = int(page.evaluate("document.documentElement.scrollHeight"))
         size = page.viewport_size or {"width": 1280, "height": HEIGHT}
         height = size["height"] if shot.name == "help" else min(tall, TALLEST)
-        page.screenshot(
-            path=path,
+        picture = page.screenshot(
             full_page=True,
             caret="hide",
             animations="disabled",
             clip={"x": 0, "y": 0, "width": size["width"], "height": height},
         )
-        _quantise(path)
+        path.write_bytes(palette_png(self._pixels(picture)))
         return path
 
+    def _pixels(self, picture: bytes) -> npt.NDArray[np.uint8]:
+        """Return the pixels (height, width, 3) of a PNG, which the browser reads for us."""
+        page = self._browser.new_page()
+        width, height, data = page.evaluate(_READ_PIXELS, base64.b64encode(picture).decode())
+        page.close()
+        return np.frombuffer(base64.b64decode(data), dtype=np.uint8).reshape(height, width, 4)[:, :, :3]
 
-def _quantise(path: Path) -> None:
-    """Make a picture smaller with Pillow, where it is installed."""
-    try:
-        image = importlib.import_module("PIL.Image")
-    except ImportError:
-        return
-    with image.open(path) as picture:
-        picture.convert("RGB").quantize(256).save(path, optimize=True)
+
+_READ_PIXELS = """async picture => {
+  const image = await createImageBitmap(await (await fetch("data:image/png;base64," + picture)).blob());
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0);
+  const blob = new Blob([pen.getImageData(0, 0, image.width, image.height).data]);
+  const data = await new Promise(done => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result.split(",")[1]);
+    reader.readAsDataURL(blob);
+  });
+  return [image.width, image.height, data];
+}"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

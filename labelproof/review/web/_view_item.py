@@ -11,9 +11,9 @@ import orjson
 
 from labelproof.report.trace import ItemTrace, TracedStep, trace_item
 from labelproof.review.model import DECIDED, Outcome, Reviewer, Task
-from labelproof.review.web._view_lead import VoteView, short_id, vote_views, why
+from labelproof.review.web._view_lead import ONE_OF_KIND, VoteView, short_id, vote_views, why
 from labelproof.review.web._view_text import Segment, excerpt, segments
-from labelproof.review.web._view_words import KIND_WORDS, STATE_WORDS, ago, at_time, count
+from labelproof.review.web._view_words import STATE_WORDS, ago, at_time, count
 from labelproof.spec.errors import ConfigError
 from labelproof.store import TraceStore
 
@@ -136,7 +136,7 @@ def task_lines(pairs: Sequence[tuple[Task, Outcome]], user: Reviewer, now: datet
     return tuple(
         TaskLine(
             task_id=task.task_id,
-            kind=KIND_WORDS[task.kind],
+            kind=ONE_OF_KIND[task.kind],
             state=STATE_WORDS[outcome.state],
             why=why(outcome) if user.leads else STATE_WORDS[outcome.state],
             asked=ago(task.made_at, now),

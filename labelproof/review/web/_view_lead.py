@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
@@ -22,6 +22,13 @@ FILTER_WORDS: dict[Filter, str] = {
     "flag": "Flagged",
     "skip": "Skipped",
 }
+ONE_OF_KIND: Mapping[str, str] = {
+    **KIND_WORDS,
+    "audit": "audit",
+    "gold": "gold candidate",
+    "appeal": "appeal",
+}
+"""What kind a single task is of."""
 _ALWAYS_BLIND = frozenset(("audit", "gold", "check"))
 """Kinds whose decision must not follow the machine: what they measure is the machine."""
 
@@ -74,7 +81,7 @@ def lead_row(task: Task, outcome: Outcome, user: str, now: datetime) -> LeadRow:
     return LeadRow(
         task_id=task.task_id,
         short_id=short_id(task.item_id),
-        kind=KIND_WORDS[task.kind],
+        kind=ONE_OF_KIND[task.kind],
         why=why(outcome),
         notes=tuple(excerpt(vote.note) for vote in outcome.votes if vote.note),
         asked=ago(task.made_at, now),

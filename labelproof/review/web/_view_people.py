@@ -46,7 +46,10 @@ def person_row(stats: ReviewerStats) -> PersonRow:
     return PersonRow(
         name=stats.name,
         answered=count(sum(n for answer, n in answers.items() if answer != "withdrawn")),
-        answers=tuple((_ANSWERS[answer], count(n)) for answer, n in answers.items()),
+        answers=(
+            *((_ANSWERS[answer], count(n)) for answer, n in answers.items()),
+            ("decided as a lead", count(stats.n_adjudicated)),
+        ),
         accuracy=share(stats.checks.overall),
         per_label=tuple((one.label, rate(one.accuracy)) for one in stats.checks.per_label),
         agreement=coefficient(stats.agreement),
