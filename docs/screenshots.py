@@ -249,7 +249,9 @@ class _Camera:
         )
         try:
             page = context.new_page()
-            page.goto(self._url + address(shot, self._scene))
+            answer = page.goto(self._url + address(shot, self._scene))
+            if answer is None or not answer.ok:
+                raise SystemExit(f"{shot.name}: {shot.path} was not answered with a page")
             page.wait_for_load_state("networkidle")
             if shot.prepare is not None:
                 shot.prepare(page)
