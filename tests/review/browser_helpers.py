@@ -76,6 +76,10 @@ class MakeSite(Protocol):
     def __call__(self, texts: int | Sequence[str], *, review: str = OPEN, **seeds: Any) -> ReviewSite: ...
 
 
+SITES: list[ReviewSite] = []
+"""The sites that are open now."""
+
+
 class ReviewSite:
     """The app over seeded tasks. ``url``: where it is; ``place.clock``: the desk's and the app's time."""
 
@@ -101,6 +105,7 @@ class ReviewSite:
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.start()
+        SITES.append(self)
 
     @property
     def url(self) -> str:
@@ -133,6 +138,7 @@ class ReviewSite:
             self._server = self._thread = None
 
     def close(self) -> None:
+        SITES.remove(self)
         for context in self._contexts:
             context.close()
         self.stop()
@@ -214,7 +220,12 @@ def fill_login(page: Page, name: str, password: str = PASSWORD) -> None:
 
 def task_of(page: Page) -> str:
     """Return the id of the task on the screen."""
-    return page.locator("[data-stage] [data-task]").get_attribute("data-task-id") or ""
+    handle = page.locator("[data-stage] [data-task]").get_attribute("data-task-id")
+    site = next(one for one in SITES if page.url.startswith(one.url))
+    found = (
+        site.place.office.signer.unseal(one.name, handle or "") for one in site.place.office.accounts.list()
+    )
+    return next((task_id for task_id in found if task_id), "")
 
 
 def shown_text(page: Page) -> str:
@@ -237,11 +248,7 @@ def status(page: Page, words: str) -> None:
 
 def next_task(page: Page, before: str) -> None:
     """Wait until another task, or the end of them, is on the screen."""
-    page.wait_for_function(
-        "before => (document.querySelector('[data-stage] [data-task]')?.dataset.taskId || '') !== before",
-        arg=before,
-        timeout=WAIT_MS,
-    )
+    until(lambda: task_of(page) != before)
 
 
 def answer_by_key(page: Page, *keys: str) -> str:

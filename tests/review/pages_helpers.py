@@ -56,7 +56,15 @@ class Pages:
 
     def take(self, name: str) -> Task:
         """Open the task page and return the task on it."""
-        return task_in(self.get(name, "/task"))
+        return self.task_in(name, self.get(name, "/task"))
+
+    def task_in(self, name: str, page: str) -> Task:
+        """Return the task that a page of this person holds."""
+        found = re.search(r'data-task-id="([^"]+)" data-token="([^"]+)"', page)
+        assert found is not None, page
+        task_id = self.place.office.signer.unseal(name, found[1])
+        assert task_id is not None, page
+        return Task(task_id, found[2], handle=found[1])
 
     def answer(self, name: str, task: Task, label: Any = "safe", **more: Any) -> Response:
         return self.post(name, "/task/vote", ballot(task, label, **more))
@@ -68,19 +76,15 @@ class Task:
 
     task_id: str
     token: str
-
-
-def task_in(page: str) -> Task:
-    found = re.search(r'data-task-id="([^"]+)" data-token="([^"]+)"', page)
-    assert found is not None, page
-    return Task(found[1], found[2])
+    handle: str = "no-handle"
+    """How the page names the task."""
 
 
 def ballot(task: Task, label: Any = "safe", **more: Any) -> dict[str, Any]:
     """Return the JSON body that review.js sends."""
     answer = more.pop("answer", "label")
     given = {
-        "task_id": task.task_id,
+        "task_id": task.handle,
         "token": task.token,
         "key": "0123456789abcdef",
         "answer": answer,

@@ -12,7 +12,7 @@ import pytest
 
 from labelproof.store import TraceStore
 from tests.review.desk_helpers import T0
-from tests.review.pages_helpers import HOME, Pages, Task, ballot, task_in
+from tests.review.pages_helpers import HOME, Pages, Task, ballot
 
 Make = Callable[..., Pages]
 
@@ -101,7 +101,7 @@ def test_a_dispute_is_listed_decided_without_names_and_named_afterwards(make: Ma
     assert not re.search(r">\s*(ann|bob)\b", page)
     assert "0.43" not in page
     assert "this task measures the machine" in page
-    held = task_in(page)
+    held = site.task_in("lea", page)
     answer = decide(site, "lea", held, "hate", note="a slur after all")
     assert answer.json() == {"saved": True, "state": "adjudicated", "machine_label": None}
     page = site.get("lea", f"/lead/{task.task_id}")
@@ -170,7 +170,7 @@ def test_a_lead_closes_and_reopens_with_a_reason(make: Make) -> None:
 def test_a_decision_belongs_to_the_task_of_its_address(make: Make) -> None:
     site = make(["one", "two"], kind="audit")
     task, other = dispute(site), site.take("ann")
-    body = ballot(Task(other.task_id, "x"), "hate")
+    body = ballot(other, "hate")
     assert site.post("lea", f"/lead/{task.task_id}/vote", body).status_code == 422
 
 
@@ -218,6 +218,10 @@ def test_an_items_machine_part_waits_for_the_reviewers_answer(make: Make) -> Non
     assert not [word for word in telling if word not in page]
     site.answer("ann", site.take("ann"), "safe")
     page = site.get("ann", f"/item/{item}")
+    assert not [word for word in telling if word in page]
+    assert "cannot be taken back any more" in page
+    site.place.clock.forward(minutes=31)
+    page = site.get("ann", f"/item/{item}")
     assert not [word for word in telling if word not in page]
     assert "Your answer: <strong>safe</strong>" in page
     assert '<p class="big">safe</p>' in page
@@ -241,6 +245,7 @@ def test_reviewers_see_no_names_and_no_open_votes_on_an_item(make: Make) -> None
     site.answer("ann", site.take("ann"), "hate")
     assert "Reviewer 1" not in site.get("ann", f"/item/{item}")
     site.answer("bob", site.take("bob"), "hate")
+    site.place.clock.forward(minutes=31)
     page = site.get("ann", f"/item/{item}")
     assert "Reviewer 1" in page
     assert "bob" not in page
@@ -250,8 +255,8 @@ def test_reviewers_see_no_names_and_no_open_votes_on_an_item(make: Make) -> None
 def test_items_are_found_by_id_and_words(make: Make) -> None:
     site = make(["Buy <b>now</b>", "hello 100% sure", "other"])
     assert "&lt;b&gt;now" in site.get("ann", "/items?q=buy")
-    assert re.findall(r'class="id"[^>]*>(\w+)<', site.get("ann", "/items?q=m1")) == ["m1"]
-    assert re.findall(r'class="id"[^>]*>(\w+)<', site.get("ann", "/items?q=100%25")) == ["m1"]
+    assert re.findall(r'class="id"[^>]*><bdi>(\w+)<', site.get("ann", "/items?q=m1")) == ["m1"]
+    assert re.findall(r'class="id"[^>]*><bdi>(\w+)<', site.get("ann", "/items?q=100%25")) == ["m1"]
     assert len(re.findall(r'class="id"', site.get("ann", "/items"))) == 3
     assert "No item has this id" in site.get("ann", "/items?q=_zebra")
     fragment = site.get("ann", "/items?q=buy", **{"HX-Request": "true"})

@@ -18,7 +18,7 @@ from labelproof.review.web._view_task import choices
 from labelproof.review.web._view_text import excerpt, segments
 from labelproof.review.web._view_words import break_line, due, progress_line, span
 from labelproof.spec.labels import LabelClass, LabelSchema
-from labelproof.spec.review import TaskKind
+from labelproof.spec.review import Checks, ReviewPolicy, TaskKind
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
@@ -314,6 +314,7 @@ def outcome(state: TaskState, *votes: Vote, task_id: str = "t") -> Outcome:
 
 
 ANN, LEA = Reviewer(name="ann"), Reviewer(name="lea", role="lead")
+NO_GOLD = ReviewPolicy(checks=Checks(first=0, rate_prob=0))
 
 
 @pytest.mark.parametrize(
@@ -336,7 +337,13 @@ ANN, LEA = Reviewer(name="ann"), Reviewer(name="lea", role="lead")
 def test_the_machines_part_waits_for_the_vote(
     user: Reviewer, pairs: list[tuple[Task, Outcome]], is_gold: bool, sees: bool
 ) -> None:
-    assert sees_machine(user, pairs, is_gold=is_gold) is sees
+    later = T0 + timedelta(hours=1)
+    assert sees_machine(user, pairs, is_gold=is_gold, policy=NO_GOLD, now=later) is sees
+    answered = any(vote.annotator == "ann" for _, outcome in pairs for vote in outcome.votes)
+    soon = T0 + timedelta(minutes=30)  # an answer that can be taken back
+    assert sees_machine(user, pairs, is_gold=is_gold, policy=NO_GOLD, now=soon) is (sees and not answered)
+    planted = sees_machine(user, pairs, is_gold=is_gold, policy=ReviewPolicy(), now=later)
+    assert planted is user.leads  # hidden gold: what became of an item would tell what it was
 
 
 def test_votes_have_no_names_until_the_task_is_decided() -> None:

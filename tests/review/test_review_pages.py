@@ -12,7 +12,7 @@ import pytest
 
 from labelproof.review.web.context import TEMPLATES
 from tests.review.desk_helpers import T0, add_tasks
-from tests.review.pages_helpers import HOME, Pages, Parsed, Task, ballot, stripped, task_in
+from tests.review.pages_helpers import HOME, Pages, Parsed, Task, ballot, stripped
 
 Make = Callable[..., Pages]
 VOTES = "SELECT annotator, role, answer, label, note, seconds FROM votes ORDER BY ts, vote_id"
@@ -110,8 +110,8 @@ def test_a_blind_task_is_the_same_page_whatever_the_machine_said(make: Make, kin
         site = make(["buy now"], kind=kind, labels=[label], confidences=[confidence], review=review)
         page, task = site.get("ann", "/task"), site.take("ann")
         assert str(confidence) not in page
-        pages.append(stripped(page, of=[task.task_id]))
-        pages.append(stripped(site.get("ann", "/task"), of=[task.task_id]))
+        pages.append(stripped(page, of=[task.handle]))
+        pages.append(stripped(site.get("ann", "/task"), of=[task.handle]))
     assert len(set(pages)) == 1
 
 
@@ -144,7 +144,7 @@ def test_hidden_gold_is_the_same_page_as_any_task(make: Make) -> None:
     pages = []
     for site in (asked, checked):
         page, task = site.get("ann", "/task/next"), site.take("ann")
-        pages.append(re.sub(r'data-progress="[^"]+"', "", stripped(page, of=[task.task_id])))
+        pages.append(re.sub(r'data-progress="[^"]+"', "", stripped(page, of=[task.handle])))
     assert checked.place.desk.task("mini", checked.take("ann").task_id).kind == "check"
     assert pages[0] == pages[1]
 
@@ -204,14 +204,14 @@ def test_content_is_inert_and_shown_as_stored(make: Make, where: str) -> None:
             assert "evil.example" not in str([attributes.get("action"), attributes.get("href")])
         shown.append(parsed.boxes[0].removeprefix("\n"))
         if where != "item":
-            hostile.answer("lea", task_in(page), key=f"key-{len(shown):06}")
+            hostile.answer("lea", hostile.task_in("lea", page), key=f"key-{len(shown):06}")
     assert sorted(shown) == sorted(text.replace("\0", "") for text in HOSTILE)
 
 
 def test_a_search_result_is_inert(make: Make) -> None:
     site = make(HOSTILE, review=NO_BLUR)
     tags = [tag for tag, _ in Parsed.of(site.get("ann", "/items?q=", **{"HX-Request": "true"})).tags]
-    assert set(tags) == {"ul", "li", "a", "span"}
+    assert set(tags) == {"ul", "li", "a", "bdi", "span"}
     assert tags.count("li") == len(HOSTILE)
     hostile_search = site.get("ann", "/items?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>alert" not in hostile_search
@@ -295,7 +295,7 @@ def test_what_the_desk_refuses_is_said_and_nothing_is_stored(make: Make) -> None
     wrong = site.answer("ann", task, "nonsense")
     assert wrong.status_code == 409
     assert "nonsense" in wrong.json()["message"]
-    assert site.answer("bob", Task(task.task_id, "stolen")).status_code == 409
+    assert site.answer("bob", Task(task.task_id, "stolen", task.handle)).status_code == 409
     assert site.answer("ann", Task("no-such-task", "x")).status_code == 409
     assert votes(site) == []
 
@@ -324,10 +324,10 @@ def test_an_answer_of_another_shape_is_refused_before_the_desk(make: Make) -> No
 def test_the_next_task_is_another_one(make: Make) -> None:
     site = make()
     first = site.take("ann")
-    second = task_in(site.get("ann", f"/task/next?after={first.task_id}"))
-    third = task_in(site.get("ann", f"/task/next?after={first.task_id}&after={second.task_id}"))
+    second = site.task_in("ann", site.get("ann", f"/task/next?after={first.handle}"))
+    third = site.task_in("ann", site.get("ann", f"/task/next?after={first.handle}&after={second.handle}"))
     assert len({first.task_id, second.task_id, third.task_id}) == 3
-    held = f"/task/next?after={first.task_id}&after={second.task_id}&after={third.task_id}"
+    held = f"/task/next?after={first.handle}&after={second.handle}&after={third.handle}"
     page = site.get("ann", held)
     assert "data-task-id" not in page
     assert "data-reason=" in page
@@ -344,10 +344,10 @@ def test_nothing_left_says_why(make: Make) -> None:
 def test_a_page_keeps_its_tasks_while_it_lives_and_lets_them_go(make: Make) -> None:
     site = make(["one"])
     task = site.take("ann")
-    leases = {task.task_id: task.token, "other": "x"}
-    assert site.post("ann", "/leases", leases).json() == {task.task_id: True, "other": False}
-    assert site.post("bob", "/leases", {task.task_id: task.token}).json() == {task.task_id: False}
-    form = {"csrf": "x", "task_id": task.task_id, "token": task.token}
+    leases = {task.handle: task.token, "other": "x"}
+    assert site.post("ann", "/leases", leases).json() == {task.handle: True, "other": False}
+    assert site.post("bob", "/leases", {task.handle: task.token}).json() == {task.handle: False}
+    form = {"csrf": "x", "task_id": task.handle, "token": task.token}
     assert site.post("ann", "/task/release", data=form).status_code == 204
     assert site.take("bob").task_id == task.task_id
 

@@ -7,9 +7,10 @@ read the office; whoever reads the office can sign.
 
 from __future__ import annotations
 
+import base64
 import hmac
 from datetime import UTC
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from typing import Literal
 
 from labelproof.review.model import Vote
@@ -17,6 +18,7 @@ from labelproof.spec.errors import BugError
 from labelproof.spec.hashing import canonical_bytes
 
 PREFIX = "hs1:"
+_MARK = 16
 Verdict = Literal["valid", "unsigned", "other key", "altered"]
 
 
@@ -28,6 +30,7 @@ class Signer:
         self._cookies = _derived(key, b"cookies")
         self._csrf = _derived(key, b"csrf")
         self._names = _derived(key, b"attempts")
+        self._handles = _derived(key, b"handles")
         self._key_id = sha256(_derived(key, b"id")).hexdigest()[:8]
 
     def sign(self, vote: Vote) -> str:
@@ -60,6 +63,33 @@ class Signer:
     def csrf_token(self, session_id: str) -> str:
         """Return the token that forms of this session carry."""
         return hmac.new(self._csrf, session_id.encode("utf-8", "surrogatepass"), sha256).hexdigest()
+
+    def seal(self, person: str, text: str) -> str:
+        """Return a handle that stands for a text and tells nothing of it, for one person; always the same.
+
+        Encrypted under a keyed hash of person and text, which is also what ``unseal`` checks.
+        """
+        raw = text.encode()
+        mark = self._mark(person, raw)
+        return base64.urlsafe_b64encode(mark + self._masked(mark, raw)).decode().rstrip("=")
+
+    def unseal(self, person: str, handle: str) -> str | None:
+        """Return the text behind a handle of this person; None for anything else."""
+        try:
+            sealed = base64.b64decode(handle + "=" * (-len(handle) % 4), b"-_", validate=True)
+        except ValueError:
+            return None
+        mark, raw = sealed[:_MARK], self._masked(sealed[:_MARK], sealed[_MARK:])
+        if len(mark) < _MARK or not hmac.compare_digest(mark, self._mark(person, raw)):
+            return None
+        return raw.decode()
+
+    def _mark(self, person: str, raw: bytes) -> bytes:
+        return hmac.new(self._handles, person.encode() + b"\0" + raw, sha256).digest()[:_MARK]
+
+    def _masked(self, mark: bytes, raw: bytes) -> bytes:
+        pad = shake_256(self._handles + mark).digest(len(raw))
+        return bytes(a ^ b for a, b in zip(raw, pad, strict=True))
 
     def pseudonym(self, text: str) -> str:
         """Return a hash that tells nothing without the office key (people type passwords into name fields)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
@@ -16,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from labelproof.review.model import NotAllowed, ReviewError
 from labelproof.review.web._visitor import visitor_of
 from labelproof.review.web.context import SignInNeeded, renderer, visible_projects
-from labelproof.spec.errors import ConfigError, LabelproofError
+from labelproof.spec.errors import ConfigError, LabelproofError, StoreError
 
 log = logging.getLogger("labelproof.review.web")
 LOGIN = "/login"
@@ -75,7 +76,10 @@ def sign_in_answer(request: Request) -> Response:
         return problem(
             request, 401, "This token is unknown, revoked, or its account is disabled.", headers=headers
         )
-    shown = urlsplit(request.headers.get("hx-current-url", ""))
+    try:
+        shown = urlsplit(request.headers.get("hx-current-url", ""))
+    except ValueError:  # not an address
+        shown = urlsplit("/")
     back = shown.path + (f"?{shown.query}" if shown.query else "")
     return problem(
         request,
@@ -95,16 +99,10 @@ def login_address(back: str) -> str:
 def local_path(address: str) -> str:
     """Return an address if it is a path of this app, else ``/``: nobody is sent elsewhere after the login."""
     strange = any(mark.isspace() or not mark.isprintable() or mark == "\\" for mark in address)
-    parts = urlsplit("" if strange else address[: _LONGEST_NEXT + 1])
-    if (
-        strange
-        or len(address) > _LONGEST_NEXT
-        or not address.startswith("/")
-        or address.startswith("//")
-        or parts.scheme
-        or parts.netloc
-        or parts.path in (LOGIN, "/logout", "/setup", "/join")
-    ):
+    if strange or len(address) > _LONGEST_NEXT or not address.startswith("/") or address.startswith("//"):
+        return "/"
+    parts = urlsplit(address)
+    if parts.scheme or parts.netloc or parts.path in (LOGIN, "/logout", "/setup", "/join"):
         return "/"
     return address
 
@@ -120,6 +118,17 @@ def add_handlers(app: FastAPI) -> None:
         status = 403 if isinstance(error, NotAllowed) else 409 if isinstance(error, ReviewError) else 400
         return problem(request, status, error.message, hint=error.hint)
 
+    async def failing(request: Request, error: Exception) -> Response:
+        reference = secrets.token_hex(4)
+        log.error("request %s met a failing store: %s", reference, error)
+        return problem(
+            request,
+            503,
+            "The store cannot be used right now. Try again in a moment: an answer that is sent twice counts once.",
+            reference=reference,
+            headers={"Retry-After": "5"},
+        )
+
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         known = error.detail if error.detail != _phrase(error.status_code) else _MEANT.get(error.status_code)
@@ -134,6 +143,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SignInNeeded, sign_in)
     app.add_exception_handler(ReviewError, refused)
     app.add_exception_handler(ConfigError, refused)
+    app.add_exception_handler(StoreError, failing)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
 
@@ -148,6 +158,7 @@ _HEADINGS = {
     413: "Too large",
     429: "Too many tries",
     500: "Something went wrong here",
+    503: "Not right now",
 }
 
 

@@ -19,7 +19,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class VoteIn(BaseModel):
-    """An answer. ``label``: a name, a list of them (several labels; empty: none of them), or null."""
+    """An answer. ``task_id``: the task's handle. ``label``: a name, a list of them (several labels; empty: none of them), or null."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,15 +31,15 @@ class VoteIn(BaseModel):
     note: Annotated[str, Field(max_length=4_000)] | None = None
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
-    def ballot(self, *, multi: bool) -> Ballot:
-        """Return it as the desk takes it; the labels of a multi-label answer joined."""
+    def ballot(self, task_id: str, *, multi: bool) -> Ballot:
+        """Return it as the desk takes it; the labels of a multi-label answer joined. ``task_id``: behind the handle."""
         label = self.label
         if isinstance(label, list):
             label = "+".join(label) if multi else (label[0] if len(label) == 1 else None)
             if multi and not label:
                 label = "none"
         return Ballot(
-            task_id=self.task_id,
+            task_id=task_id,
             token=self.token,
             key=self.key,
             answer=self.answer,

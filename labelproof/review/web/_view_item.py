@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 
 from labelproof.report.trace import ItemTrace, TracedStep, trace_item
+from labelproof.review._desk_show import plants_gold
 from labelproof.review.model import DECIDED, Outcome, Reviewer, Task
 from labelproof.review.web._view_lead import ONE_OF_KIND, VoteView, short_id, vote_views, why
 from labelproof.review.web._view_text import Segment, excerpt, segments
 from labelproof.review.web._view_words import STATE_WORDS, ago, at_time, count
 from labelproof.spec.errors import ConfigError
+from labelproof.spec.review import ReviewPolicy
 from labelproof.store import TraceStore
 
 MOST_FOUND = 50
+_NAME_MOST = 200
 _FOUND = """
 SELECT i.item_id, i.external_id, x.text
 FROM current_items AS i JOIN text_by_hash AS x USING (text_hash)
@@ -96,7 +99,7 @@ def find_items(store: TraceStore, project: str, query: str) -> list[FoundItem]:
         FoundItem(
             item_id=row["item_id"],
             short_id=short_id(row["item_id"]),
-            external_id=row["external_id"] or "",
+            external_id=(row["external_id"] or "")[:_NAME_MOST],
             text=excerpt(row["text"]),
         )
         for row in rows
@@ -106,7 +109,7 @@ def find_items(store: TraceStore, project: str, query: str) -> list[FoundItem]:
 def named_item(store: TraceStore, project: str, item: str) -> tuple[str, list[str]] | None:
     """Return (item id, external ids) of an item named by either; None when the store does not know it."""
     rows = store.query(_NAMED, {"project": project, "item": item}, fresh=True, only=("items",)).to_pylist()
-    return (rows[0]["item_id"], [name for name in rows[0]["names"] if name]) if rows else None
+    return (rows[0]["item_id"], [name[:_NAME_MOST] for name in rows[0]["names"] if name]) if rows else None
 
 
 def gold_of(store: TraceStore, project: str, item_id: str) -> Mapping[str, Any] | None:
@@ -115,20 +118,43 @@ def gold_of(store: TraceStore, project: str, item_id: str) -> Mapping[str, Any] 
     return rows[0] if rows else None
 
 
-def sees_machine(user: Reviewer, pairs: Sequence[tuple[Task, Outcome]], *, is_gold: bool) -> bool:
+def sees_machine(
+    user: Reviewer,
+    pairs: Sequence[tuple[Task, Outcome]],
+    *,
+    is_gold: bool,
+    policy: ReviewPolicy,
+    now: datetime,
+) -> bool:
     """Return whether a person may see the machine's part and other people's answers.
 
-    Leads may. A reviewer may not while a blind task on the item could still be theirs to answer, nor, before they have
-    answered about it, when the item has gold, since it may come to them as hidden gold.
+    Leads may. A reviewer may not where hidden gold is planted: what became of an item they answered would tell what it
+    was. Elsewhere they may not while a blind task on the item could still be theirs to answer, while they can take their
+    own answer back, nor, before they have answered about it, when the item has gold.
     """
     if user.leads:
         return True
-    answered = [any(vote.annotator == user.name for vote in outcome.votes) for _, outcome in pairs]
-    waiting = any(
-        task.blind and outcome.state not in (*DECIDED, "closed") and not mine
-        for (task, outcome), mine in zip(pairs, answered, strict=True)
+    if plants_gold(policy):
+        return False
+    own = [vote.at for _, outcome in pairs for vote in outcome.votes if vote.annotator == user.name]
+    if any(now - at <= timedelta(minutes=policy.undo_minutes) for at in own):
+        return False
+    return not _is_waiting(user, pairs) and (bool(own) or not is_gold)
+
+
+def may_appeal(user: Reviewer, pairs: Sequence[tuple[Task, Outcome]], *, sees: bool) -> bool:
+    """Return whether a person may ask people again: who sees the label, and who has answered about the item."""
+    return sees or (bool(own_answers(pairs, user)) and not _is_waiting(user, pairs))
+
+
+def _is_waiting(user: Reviewer, pairs: Sequence[tuple[Task, Outcome]]) -> bool:
+    """Return whether a blind task on the item could still be this person's to answer."""
+    return any(
+        task.blind
+        and outcome.state not in (*DECIDED, "closed")
+        and not any(vote.annotator == user.name for vote in outcome.votes)
+        for task, outcome in pairs
     )
-    return not waiting and (any(answered) or not is_gold)
 
 
 def task_lines(pairs: Sequence[tuple[Task, Outcome]], user: Reviewer, now: datetime) -> tuple[TaskLine, ...]:

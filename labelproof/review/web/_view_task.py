@@ -36,7 +36,7 @@ class TaskView:
     ``other``: skip, flag or unclear when that was answered before; ``note``: the note of that answer.
     """
 
-    task_id: str
+    handle: str
     token: str
     item_id: str
     text: tuple[Segment, ...]
@@ -57,14 +57,14 @@ class TaskView:
     again: bool
 
 
-def task_view(assignment: Assignment, folder: ProjectFolder) -> TaskView:
-    """Return the view of an assignment; a blind one holds nothing of the machine's answer."""
+def task_view(assignment: Assignment, folder: ProjectFolder, *, handle: str) -> TaskView:
+    """Return the view of an assignment; a blind one holds nothing of the machine's answer. ``handle``: of its task."""
     task, previous = assignment.task, assignment.previous
     schema = folder.spec.labels
     told = not task.blind
     rationale = assignment.shown_rationale if told else None
     return TaskView(
-        task_id=task.task_id,
+        handle=handle,
         token=assignment.lease.token,
         item_id=task.item_id,
         text=segments(assignment.text),

@@ -17,13 +17,6 @@ KIND_WORDS: Mapping[str, str] = {
     "appeal": "appeals",
     "check": "hidden gold",
 }
-ONE_OF_KIND: Mapping[str, str] = {
-    **KIND_WORDS,
-    "audit": "audit",
-    "gold": "gold candidate",
-    "appeal": "appeal",
-}
-"""The same of a single task."""
 STATE_WORDS: Mapping[str, str] = {
     "open": "open",
     "agreed": "agreed",

@@ -13,9 +13,11 @@ from labelproof.report.review_io import hidden_characters
 from labelproof.review._desk_show import rationale_of
 from labelproof.review.model import Assignment, Outcome, ReviewError, Task
 from labelproof.review.people import reviewer_stats
+from labelproof.review.web._handles import handle_of, task_behind
 from labelproof.review.web._requests import ReasonIn, VoteIn, read
 from labelproof.review.web._view_guideline import guideline_view
 from labelproof.review.web._view_lead import (
+    ONE_OF_KIND,
     Filter,
     after,
     filter_counts,
@@ -28,7 +30,7 @@ from labelproof.review.web._view_lead import (
 from labelproof.review.web._view_people import person_row
 from labelproof.review.web._view_task import N_DIGITS, meta_pairs, task_view
 from labelproof.review.web._view_text import segments
-from labelproof.review.web._view_words import KIND_WORDS, STATE_WORDS
+from labelproof.review.web._view_words import STATE_WORDS
 from labelproof.review.web.context import Context, lead_only
 from labelproof.review.web.task_pages import refusal
 from labelproof.spec.errors import LabelproofError
@@ -78,7 +80,7 @@ def lead_task(project: str, task_id: str, ctx: Lead, only: Filter = "all") -> HT
             "task": task,
             "outcome": outcome,
             "why": why(outcome),
-            "kind": KIND_WORDS[task.kind],
+            "kind": ONE_OF_KIND[task.kind],
             "state": STATE_WORDS[outcome.state],
             "votes": vote_views(outcome, named=True),
             "machine": _machine(ctx, task) if may_see_machine(task, outcome) else None,
@@ -101,12 +103,12 @@ def lead_task(project: str, task_id: str, ctx: Lead, only: Filter = "all") -> HT
 async def adjudicate(project: str, task_id: str, request: Request, ctx: Lead) -> Response:
     """Store a lead's decision; 409 with a message when the desk does not take it."""
     body = await read(request, VoteIn)
-    if body.task_id != task_id:
+    if task_behind(ctx, body.task_id) != task_id:
         raise HTTPException(422, "The answer is for another task. Reload the page and decide again.")
     multi = ctx.desk.projects[project].spec.labels.kind == "multi"
     try:
         receipt = await run_in_threadpool(
-            ctx.desk.cast, ctx.user, project, body.ballot(multi=multi), role="adjudicator"
+            ctx.desk.cast, ctx.user, project, body.ballot(task_id, multi=multi), role="adjudicator"
         )
     except LabelproofError as error:
         return refusal(error)
@@ -155,7 +157,7 @@ def _seen(ctx: Context, project: str, task: Task, assignment: Assignment | None)
     """Return the task as an answerable view, or only its text when this lead may not decide it."""
     folder = ctx.desk.projects[project]
     if assignment is not None:
-        view = task_view(assignment, folder)
+        view = task_view(assignment, folder, handle=handle_of(ctx, task.task_id))
         return {"view": view, "meta_pairs": view.meta, "blurred": view.blurred, "hidden": view.hidden}
     text, meta = ctx.desk.text_of(project, task.item_id)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import quote
 
@@ -11,7 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from labelproof.report.review_io import hidden_characters
-from labelproof.review.model import NotAllowed, ReviewError
+from labelproof.review._desk_show import plants_gold
+from labelproof.review.model import NotAllowed, Outcome, ReviewError, Task
 from labelproof.review.people import (
     Dashboard,
     Rate,
@@ -95,7 +97,7 @@ def item_page(project: str, item: str, ctx: Ctx, asked: bool = False) -> HTMLRes
     text, meta = ctx.desk.text_of(project, item_id)
     pairs = ctx.desk.tasks_of_item(project, item_id)
     gold = items.gold_of(store, project, item_id)
-    sees = items.sees_machine(ctx.user, pairs, is_gold=gold is not None)
+    sees = _sees(ctx, project, pairs, is_gold=gold is not None)
     trace = items.trace_of(store, project, item_id) if sees else None
     return ctx.render(
         "item.html",
@@ -108,6 +110,8 @@ def item_page(project: str, item: str, ctx: Ctx, asked: bool = False) -> HTMLRes
             "blurred": folder.spec.review.care.blur != "never",
             "meta_pairs": meta_pairs(meta, folder),
             "sees": sees,
+            "planted": plants_gold(folder.spec.review),
+            "appeals": items.may_appeal(ctx.user, pairs, sees=sees),
             "own": items.own_answers(pairs, ctx.user),
             "tasks": items.task_lines(pairs, ctx.user, ctx.desk.clock()) if sees else (),
             "decisions": items.decisions_of(store, project, item_id) if sees else [],
@@ -132,13 +136,19 @@ def _appeal(ctx: Context, project: str, item: str, reason: str) -> str:
     item_id, _ = _named(ctx, project, item)
     gold = items.gold_of(ctx.desk.store, project, item_id)
     pairs = ctx.desk.tasks_of_item(project, item_id)
-    if not items.sees_machine(ctx.user, pairs, is_gold=gold is not None):
+    sees = _sees(ctx, project, pairs, is_gold=gold is not None)
+    if not items.may_appeal(ctx.user, pairs, sees=sees):
         raise NotAllowed("This item may still come to you as a task: appeal after you have answered it.")
     try:
         ctx.desk.appeal(ctx.user, project, item_id, reason)
     except ConfigError as error:
         raise ReviewError(error.message, hint=error.hint) from error
     return item_id
+
+
+def _sees(ctx: Context, project: str, pairs: Sequence[tuple[Task, Outcome]], *, is_gold: bool) -> bool:
+    policy = ctx.desk.projects[project].spec.review
+    return items.sees_machine(ctx.user, pairs, is_gold=is_gold, policy=policy, now=ctx.desk.clock())
 
 
 def _named(ctx: Context, project: str, item: str) -> tuple[str, list[str]]:

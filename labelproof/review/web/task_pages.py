@@ -9,7 +9,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from labelproof.review.model import Assignment, NotAllowed, NothingToDo
+from labelproof.review.model import Assignment, NotAllowed, NothingToDo, ReviewError
+from labelproof.review.web._handles import answered_task, handle_of, task_behind
 from labelproof.review.web._requests import ReleaseIn, VoteIn, read, read_leases
 from labelproof.review.web._view_guideline import guideline_view
 from labelproof.review.web._view_image import read_image
@@ -99,7 +100,8 @@ def next_task(
     project: str, ctx: Ctx, after: Annotated[list[str] | None, Query(max_length=_MOST_AHEAD)] = None
 ) -> HTMLResponse:
     """Return the next task as a fragment; ``after``: tasks that the page has already."""
-    return _shown(ctx, project, ctx.desk.next(ctx.user, project, after=after or ()))
+    held = [task_id for handle in after or () if (task_id := task_behind(ctx, handle)) is not None]
+    return _shown(ctx, project, ctx.desk.next(ctx.user, project, after=held))
 
 
 @router.post("/p/{project}/task/vote")
@@ -108,7 +110,8 @@ async def vote(project: str, request: Request, ctx: Ctx) -> Response:
     body = await read(request, VoteIn)
     multi = ctx.desk.projects[project].spec.labels.kind == "multi"
     try:
-        await run_in_threadpool(ctx.desk.cast, ctx.user, project, body.ballot(multi=multi))
+        ballot = body.ballot(answered_task(ctx, body.task_id), multi=multi)
+        await run_in_threadpool(ctx.desk.cast, ctx.user, project, ballot)
         progress = await run_in_threadpool(ctx.desk.progress, ctx.user, project)
     except LabelproofError as error:
         return refusal(error)
@@ -135,8 +138,11 @@ def undo(project: str, ctx: Ctx) -> Response:
 @router.post("/p/{project}/leases")
 async def renew(project: str, request: Request, ctx: Ctx) -> Response:  # noqa: ARG001  # the context checks it
     """Renew what a page holds; returns task id -> whether it is still held."""
-    leases = await read_leases(request)
-    return JSONResponse(await run_in_threadpool(ctx.desk.renew, ctx.user, leases))
+    tokens = await read_leases(request)
+    tasks = {handle: task_behind(ctx, handle) for handle in tokens}
+    leases = {task: tokens[handle] for handle, task in tasks.items() if task is not None}
+    held = await run_in_threadpool(ctx.desk.renew, ctx.user, leases)
+    return JSONResponse({handle: held.get(task or "", False) for handle, task in tasks.items()})
 
 
 @router.post("/p/{project}/task/release")
@@ -145,8 +151,10 @@ async def release(project: str, request: Request, ctx: Ctx) -> Response:  # noqa
     body = await read(request, ReleaseIn)
     if len(body.task_id) != len(body.token):
         raise HTTPException(422, "Expected one token for each task.")
-    for task_id, token in zip(body.task_id, body.token, strict=True):
-        await run_in_threadpool(ctx.desk.release, ctx.user, task_id, token)
+    for handle, token in zip(body.task_id, body.token, strict=True):
+        task_id = task_behind(ctx, handle)
+        if task_id is not None:
+            await run_in_threadpool(ctx.desk.release, ctx.user, task_id, token)
     return Response(status_code=204)
 
 
@@ -167,7 +175,12 @@ def image(project: str, item_id: str, ctx: Ctx) -> Response:
 
 
 def refusal(error: LabelproofError) -> JSONResponse:
-    """Return what the desk refused, for the person who asked: 403, 400 (a file or setting), else 409."""
+    """Return what the desk refused, for the person who asked: 403, 400 (a file or setting), else 409.
+
+    Anything else is raised: a failing store refuses nothing, and the same answer may be sent again.
+    """
+    if not isinstance(error, (ReviewError, ConfigError)):
+        raise error
     status = 403 if isinstance(error, NotAllowed) else 400 if isinstance(error, ConfigError) else 409
     message = error.message if error.hint is None else f"{error.message} ({error.hint})"
     return JSONResponse({"message": message}, status)
@@ -187,4 +200,5 @@ def _fragment(ctx: Context, project: str, found: Assignment | NothingToDo) -> di
             "heading": _HEADINGS[found.reason],
             "progress": progress,
         }
-    return {"view": task_view(found, ctx.desk.projects[project]), "progress": progress}
+    view = task_view(found, ctx.desk.projects[project], handle=handle_of(ctx, found.task.task_id))
+    return {"view": view, "progress": progress}
