@@ -189,13 +189,18 @@ def hidden_characters(text: str) -> str | None:
 
 
 def telling_rule(folder: ProjectFolder) -> Callable[[str, object], bool]:
-    """Return whether a metadata column and value could give an answer away: by its name, or a label stands in it."""
+    """Return whether a metadata column and value are kept from reviewers.
+
+    They are when the project's ``review.shown_meta`` leaves the column out, its name is one of answers, or a label stands
+    in the value.
+    """
+    shown = folder.spec.review.shown_meta
     schema, gold = folder.spec.labels, folder.spec.gold
     names = TELLING if gold is None else TELLING | {gold.label_column.casefold()}
     labels = {name.casefold() for name in (*schema.leaves, *(parent.name for parent in schema.classes))}
 
     def tells(key: str, value: object) -> bool:
-        if key.casefold() in names:
+        if key.casefold() in names or (shown != "*" and key not in shown):
             return True
         return isinstance(value, str) and any(part.casefold().strip() in labels for part in value.split("+"))
 

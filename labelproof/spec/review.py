@@ -89,6 +89,9 @@ class ReviewPolicy(Spec):
     show_model: tuple[Literal["routed", "disagreement", "appeal"], ...] = ()
     """Kinds whose tasks show the machine's label and rationale before the vote. Default: none, since a label
     that is shown pulls the vote towards it. Audits and gold are always blind."""
+    shown_meta: tuple[str, ...] | Literal["*"] = "*"
+    """Metadata columns that reviewers see; `*`: all but those whose name or value could be an answer. Name them where
+    others hint at one, such as a topic."""
     sla_hours: dict[Severity, Hours] = Field(default_factory=dict)
     """Hours until a task is due, by the severity of the machine's label (critical 4, high 12, medium 24, low 72)."""
     kind_sla_hours: dict[TaskKind, Hours] = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from labelproof.report.review_io import review_sheet
 from labelproof.review.model import (
     Assignment,
     Ballot,
@@ -402,6 +403,15 @@ def test_metadata_that_tells_an_answer_is_left_out(place: MakePlace) -> None:
     meta = {"language": "en", "label": "x", "topic": "hate", "surface": "chat", "score": 0.3, "empty": None}
     at = place(["a"], metas=[meta])
     assert take(at.desk, ANN).meta == {"language": "en", "surface": "chat"}
+
+
+def test_a_project_names_the_metadata_that_reviewers_see(place: MakePlace) -> None:
+    at = place(
+        ["a"], metas=[{"language": "en", "topic": "gifts"}], review=f"{NO_CHECKS}, shown_meta: [language]"
+    )
+    assert take(at.desk, ANN).meta == {"language": "en"}
+    sheet = review_sheet(at.store, at.folder)
+    assert sheet.rows[0]["meta"] == '{"language":"en"}'
 
 
 def test_an_appeal_is_asked_blind_and_wins(place: MakePlace) -> None:
