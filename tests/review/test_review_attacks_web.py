@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.report.review_rows import add_items
 from tests.review.desk_helpers import NO_CHECKS, T0
 from tests.review.pages_helpers import HOME, Pages, Parsed, Task, ballot
 from tests.review.test_review_lead_pages import decided_by_machine
+from tests.review.web_helpers import Site, sign_in
 
 Make = Callable[..., Pages]
 GOLD = "checks: {first: 1, rate_prob: 0, splits: [test]}"
@@ -307,5 +309,24 @@ def test_odd_addresses_to_go_on_to_are_not_followed(make: Make, address: str) ->
     answer = client.get("/login", params={"next": address})
     assert answer.status_code == 200
     assert f'value="{address}"' not in answer.text or address.startswith("/[")
-    asked = client.get(HOME, headers={"HX-Request": "true", "HX-Current-URL": address.encode()})
+    asked = client.get(HOME, headers={"HX-Request": "true", "HX-Current-URL": quote(address, safe=":/[")})
     assert asked.status_code == 401
+
+
+def test_a_burst_of_guesses_learns_no_more_than_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path)
+    site.add("ann")
+    accounts, attempts = site.office.accounts, site.office.attempts
+    verify = accounts.verify_password
+
+    def meanwhile(name: str, password: str) -> Any:
+        for _ in range(5):  # guesses that began at the same moment and were counted first
+            attempts.failed(name, "192.0.2.8", site.now)
+        return verify(name, password)
+
+    monkeypatch.setattr(accounts, "verify_password", meanwhile)
+    answer = sign_in(site.client(), "ann")
+    assert (answer.status_code, site.session_cookie() in answer.cookies) == (429, False)
+    site.close()

@@ -60,6 +60,9 @@ def login(
     if wait_s > 0:
         return _too_many(request, "login.html", values, wait_s)
     account = office.accounts.verify_password(name, password) if len(password) <= _LONGEST else None
+    wait_s = office.attempts.wait_s(name, address, now)
+    if wait_s > 0:  # others failed meanwhile: a burst of guesses learns no more than one guess after another
+        return _too_many(request, "login.html", values, wait_s)
     if account is None:
         office.attempts.failed(name, address, now)
         known = office.accounts.get(name) is not None  # people type passwords into the wrong field
