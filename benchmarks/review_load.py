@@ -320,8 +320,9 @@ def start_writer(folder: Path, rate: float, seconds: float) -> subprocess.Popen[
 
 def judge(folder: Path, watch: Watch) -> dict[str, int]:
     """Compare what was acknowledged with what is stored."""
-    from labelproof.review.office import open_office
+    from labelproof.review.office import office_url, open_office
     from labelproof.store import open_store
+    from labelproof.store.location import parse_location
 
     with open_store(folder / "store") as store:
         rows = store.query("SELECT task_id, annotator, label FROM votes", fresh=True).to_pylist()
@@ -329,10 +330,8 @@ def judge(folder: Path, watch: Watch) -> dict[str, int]:
     by_task: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         by_task[row["task_id"]].add(row["annotator"])
-    with open_office(
-        folder / "office.db"
-    ) as office:  # pages name tasks by handles, which differ from person to person
-        real = office.signer.unseal
+    with open_office(office_url(parse_location(folder / "store"))) as office:
+        real = office.signer.unseal  # pages name tasks by handles, which differ from person to person
         votes = {(real(name, handle), name): label for (handle, name), label in watch.votes.items()}
         held: dict[str | None, list[tuple[float, float, str]]] = defaultdict(list)
         for handle, spans in watch.held.items():

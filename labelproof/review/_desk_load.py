@@ -21,8 +21,13 @@ OVERLAP = timedelta(seconds=15)
 """Rows are looked at again for this long: segments may arrive a little later than their times say."""
 TABLES = ("review_tasks", "votes", "review_events", "items", "texts")
 _TASK = """
-SELECT t.*, i.meta_json, i.text_hash FROM ({tasks}) AS t
-LEFT JOIN current_items AS i ON i.item_id = t.item_id AND i.project = t.project
+WITH asked AS ({tasks}),
+here AS (
+    SELECT i.item_id, i.meta_json, i.text_hash FROM items AS i SEMI JOIN asked AS a ON a.item_id = i.item_id
+    WHERE i.project = $project
+    QUALIFY row_number() OVER (PARTITION BY i.item_id ORDER BY i.ts DESC NULLS LAST) = 1
+)
+SELECT a.*, h.meta_json, h.text_hash FROM asked AS a LEFT JOIN here AS h ON h.item_id = a.item_id
 """
 _FIRST = "SELECT * FROM review_tasks WHERE {where} QUALIFY row_number() OVER (PARTITION BY task_id ORDER BY ts NULLS LAST) = 1"
 _LIVE = """
@@ -72,11 +77,17 @@ def load_all(store: TraceStore, folder: ProjectFolder, now: datetime) -> News:
     return _of_tasks(store, folder, live.select(["task_id"]))
 
 
-def load_since(store: TraceStore, folder: ProjectFolder, since: datetime, known: Container[str]) -> News:
-    """Return what was stored after ``since``, and the whole of each task that it mentions and ``known`` lacks."""
+def load_since(
+    store: TraceStore, folder: ProjectFolder, since: datetime, known: Container[str], recent: Iterable[str]
+) -> News:
+    """Return what was stored after ``since``, and the whole of each task that it mentions and ``known`` lacks.
+
+    ``recent``: tasks already taken in that lie in the overlap with the last look; they are not read again.
+    """
     news = News()
     wanted = {"project": folder.name, "since": since - OVERLAP}
-    _add_tasks(news, store, folder, _FIRST.format(where="project = $project AND ts > $since"), wanted)
+    where = "project = $project AND ts > $since AND task_id NOT IN (SELECT task_id FROM seen)"
+    _add_tasks(news, store, folder, _FIRST.format(where=where), wanted, {"seen": _ids(recent)})
     _add_votes(news, store, "project = $project AND ts > $since", wanted)
     _add_events(news, store, "project = $project AND ts > $since", wanted)
     have = {task.task_id for task in news.tasks}

@@ -9,6 +9,7 @@ from typing import Any
 
 from labelproof.review._desk_day import DayBook
 from labelproof.review._desk_load import (
+    OVERLAP,
     Event,
     News,
     item_of,
@@ -107,6 +108,8 @@ class Room:
         """Tasks whose text could not be read, until the next reconciling: nobody is handed them."""
         self._last_said: dict[str, datetime] = {}
         self._last_event: dict[str, datetime] = {}
+        self._recent: dict[str, datetime] = {}
+        """Tasks of the last looks and when they were made: only the thread that looks touches it."""
         self._newest = datetime(1970, 1, 1, tzinfo=UTC)
 
     @property
@@ -157,7 +160,11 @@ class Room:
         A row from the future (an imported one, or a clock that was wrong) does not move the last look past ``now``.
         """
         since = min(self._newest, now)
-        self.take_in(load_since(self.store, self.folder, since, self.known_tasks))
+        recent = [task_id for task_id, made_at in self._recent.items() if made_at > since - OVERLAP]
+        news = load_since(self.store, self.folder, since, self.known_tasks, recent)
+        self.take_in(news)
+        made = {task.task_id: task.made_at for task in news.tasks if task.task_id in self.known_tasks}
+        self._recent = {task_id: self._recent[task_id] for task_id in recent} | made
 
     def find(self, task_id: str) -> Task | None:
         """Return a task; one that is not in memory (old, or made a moment ago elsewhere) is looked for in the store."""
