@@ -6,7 +6,7 @@ A store with that many open tasks; a process that appends the rows of a labeling
 review tasks) at ``--rate`` items a second with its background drain; ``--apps`` processes of `labelproof serve` over the
 same store; and reviewers, each of whom sends every request to any of the apps. ``--think`` is what they take to read.
 A client does what the page does: it fetches the next task while the current one is read. Reported: how long an answer takes
-until it is durable, how long the next task takes to come, both in a row (what a person would wait without preloading),
+until it is durable, how long the next task takes to come, both in a row (what a person would wait without preloading), from Enter to the next task painted for one more reviewer in a real Chromium,
 and afterwards, from the store: answers acknowledged but not stored, tasks answered twice, tasks two people held at once.
 """
 
@@ -39,6 +39,8 @@ labels:
 items: {path: items.jsonl}
 review: {care: {daily_limit: {critical: 1000000}}, checks: {first: 0, rate_prob: 0}}
 """
+BROWSER = "browser"
+PASSWORD = "reads a lot of text"
 LABELS = ("safe", "hate", "spam", "threat")
 WORDS = [
     "great",
@@ -264,6 +266,49 @@ async def reviewer(
             watch.held[current[0]].append((current[2], time.perf_counter(), name))
 
 
+_STEP = """async () => {
+  const before = document.querySelector("[data-task]").dataset.taskId;
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "r", bubbles: true }));
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "2", bubbles: true }));
+  const began = performance.now();
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+  for (;;) {
+    const task = document.querySelector("[data-task]");
+    if (task && task.dataset.taskId !== before) break;
+    if (performance.now() - began > 20000) return null;
+    await new Promise((done) => requestAnimationFrame(done));
+  }
+  await new Promise((done) => requestAnimationFrame(done));
+  return performance.now() - began;
+}"""
+
+
+def browse(url: str, name: str, seconds: float, think_s: float) -> None:
+    """Work as one reviewer in Chromium; print the milliseconds from Enter until the next task was painted."""
+    from playwright.sync_api import sync_playwright
+
+    took: list[float | None] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("LABELPROOF_CHROMIUM", "/usr/bin/chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page()
+        page.goto(f"{url}/login")
+        page.fill("#name", name)
+        page.fill("#password", PASSWORD)
+        page.press("#password", "Enter")
+        page.wait_for_url(f"{url}/")
+        page.goto(f"{url}/p/load/task")
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            page.wait_for_timeout(think_s * 1000)
+            took.append(page.evaluate(_STEP))
+        page.wait_for_timeout(3000)  # the last answers are still on their way
+        browser.close()
+    print(json.dumps(took))
+
+
 def ms(values: list[float], q: float) -> float:
     import numpy as np
 
@@ -361,13 +406,22 @@ def measure(folder: Path, args: argparse.Namespace, rate: float, think_s: float)
         now = datetime.now(UTC)
         for name in names:
             office.accounts.add(name, role="reviewer", password=None, now=now)
+        if office.accounts.get(BROWSER) is None:
+            office.accounts.add(BROWSER, role="reviewer", password=PASSWORD, now=now)
         tokens = {name: office.accounts.new_token(name, "load", now) for name in names}
     ports = [free_port() for _ in range(args.apps)]
     started = [start_app(folder, port) for port in ports]
     apps = [f"http://127.0.0.1:{port}" for port in ports]
     watch, written = Watch(), {}
+    painted: list[float] = []
     try:
         writer = start_writer(folder, rate, args.seconds + 5) if rate else None
+        command = [sys.executable, "-m", "benchmarks.review_load", "--browse", apps[0]]
+        chromium = subprocess.Popen(
+            [*command, "--seconds", str(args.seconds), "--think", str(think_s)],
+            text=True,
+            stdout=subprocess.PIPE,
+        )
         until = time.perf_counter() + args.seconds
 
         async def everybody() -> None:
@@ -376,6 +430,7 @@ def measure(folder: Path, args: argparse.Namespace, rate: float, think_s: float)
             )
 
         asyncio.run(everybody())
+        painted = [one for one in json.loads(chromium.communicate()[0]) if one is not None]
         if writer is not None and writer.stdout is not None:
             written = json.loads(writer.stdout.read())
             writer.wait()
@@ -393,6 +448,8 @@ def measure(folder: Path, args: argparse.Namespace, rate: float, think_s: float)
         **{f"durable_ms_p{q:g}": ms(watch.ack, q / 100) for q in (50, 99)},
         **{f"next_task_ms_p{q:g}": ms(watch.next, q / 100) for q in (50, 99)},
         **{f"both_ms_p{q:g}": ms(watch.both, q / 100) for q in (50, 99)},
+        **{f"painted_ms_p{q:g}": ms([one / 1000 for one in painted], q / 100) for q in (50, 99) if painted},
+        "painted": len(painted),
         "refused": len(watch.refused),
         "failed": len(watch.failed),
         **judged,
@@ -411,8 +468,12 @@ def main() -> None:
     parser.add_argument("--apps", type=int, default=2)
     parser.add_argument("--think", type=float, default=2.0)
     parser.add_argument("--flat-out", action="store_true", help="Also measure reviewers who never think.")
+    parser.add_argument("--browse", help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.browse is not None:
+        browse(args.browse, BROWSER, args.seconds, args.think)
+        return
     if args.write is not None:
         write_run(args.write, args.rate, args.seconds)
         return

@@ -57,6 +57,8 @@ def templates(assets: Assets) -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     found.globals["static_url"] = assets.url
+    for name in found.list_templates():  # compiled now: not for the first twenty people at once
+        found.get_template(name)
     return found
 
 
