@@ -166,7 +166,10 @@ def test_a_real_server_starts_answers_and_stops(tmp_path: Path, stop: signal.Sig
             timer.cancel()
             process.kill()
     assert json.loads(out) == "stopped cleanly"
-    assert err == "Invalid HTTP request received.\n"  # two Host headers, above
+    assert err in (
+        "",
+        "Invalid HTTP request received.\n",
+    )  # two Host headers, above: the app's refusal or the parser's
     assert process.returncode == 0
 
 

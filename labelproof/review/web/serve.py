@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import signal
 import socket
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from labelproof.spec.errors import ConfigError
@@ -225,6 +226,7 @@ def server_config(app: Callable[..., object], settings: WebSettings) -> uvicorn.
 
     return uvicorn.Config(
         app,
+        http=_protocol(),
         access_log=False,
         server_header=False,
         proxy_headers=settings.trusted_proxy is not None,
@@ -237,6 +239,15 @@ def server_config(app: Callable[..., object], settings: WebSettings) -> uvicorn.
         log_config=None,
         log_level="warning",
     )
+
+
+def _protocol() -> type[asyncio.Protocol] | Literal["h11"]:
+    """Return uvicorn's fast parser with limits, or, on systems without httptools, the slower one that has its own."""
+    try:
+        from labelproof.review.web._http import BoundedHttp
+    except ModuleNotFoundError:
+        return "h11"
+    return BoundedHttp
 
 
 def _base_url(settings: WebSettings, listener: socket.socket) -> str:
