@@ -245,6 +245,14 @@ class Votes:
         task = room.find(task_id)
         if task is None:
             raise ReviewError(f"There is no task {task_id} in project {project}.")
+        with room.lock:
+            state = room.queue.outcome(task_id).state
+        if state in DECIDED:
+            raise ReviewError("This task is decided; appeal against its label instead.")
+        if state == "disputed" and event == "reopened":
+            raise ReviewError(
+                "Reviewers gave different labels: decide it or close it; asking again would not settle it."
+            )
         return self._write_event(room, task, event, reviewer.name, reason.strip())
 
     def _write_event(self, room: Room, task: Task, event: TaskEvent, actor: str, reason: str) -> Outcome:

@@ -441,6 +441,25 @@ def test_leads_close_and_reopen_with_a_reason(place: MakePlace) -> None:
     assert outcome(at, task_id) == ("open", None)
 
 
+def test_leads_settle_what_was_raised_and_nothing_else(place: MakePlace) -> None:
+    at = place(["one", "two"], kind="audit")
+    flagged = take(at.desk, ANN)
+    vote(at.desk, ANN, flagged, answer="flag")
+    task_id = flagged.task.task_id
+    assert at.desk.reopen_task(LEA, "mini", task_id, "clause H-1 answers it").state == "open"
+    assert outcome(at, task_id) == ("open", None)
+    assert take(at.desk, BOB).task.task_id == task_id
+    assert at.desk.close_task(LEA, "mini", task_id, "the item is gone").state == "closed"
+    assert outcome(at, task_id) == ("closed", None)
+    other = take(at.desk, ANN)
+    vote(at.desk, ANN, other, "hate")
+    vote(at.desk, CYD, take(at.desk, CYD), "safe")
+    other_id = other.task.task_id
+    with pytest.raises(ReviewError, match="decide it or close it"):
+        at.desk.reopen_task(LEA, "mini", other_id, "again")
+    assert at.desk.close_task(LEA, "mini", other_id, "cannot be told").state == "closed"
+
+
 def test_a_task_closed_long_ago_can_be_reopened(place: MakePlace) -> None:
     at = place(["one"])
     (old,) = add_items(at.store, ["old"])

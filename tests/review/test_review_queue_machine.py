@@ -69,8 +69,8 @@ class Model:
 
     def outcome(self, task_id: str) -> Outcome:
         mine = [event for event in self.events if event[0] == task_id]
-        latest = max(mine, key=lambda event: event[2])[1] if mine else None
-        return outcome_of(self.tasks[task_id], self.votes, latest)
+        _, latest, when = max(mine, key=lambda event: event[2]) if mine else (None, None, None)
+        return outcome_of(self.tasks[task_id], self.votes, latest, when)
 
     def held_by(self, task_id: str, now: datetime) -> str | None:
         holder, until = self.holds.get(task_id, (None, now))

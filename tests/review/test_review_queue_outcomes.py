@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import count
 from random import Random
 from typing import Any
@@ -119,8 +119,8 @@ def test_view_and_memory_say_the_same(store: TraceStore, cases: list[Case], seed
         else:
             queue.apply_event(one[2], one[3], one[4])
     for n, (one, given_votes) in enumerate(pairs):
-        event = max(cases[n].events, key=lambda pair: pair[1], default=(None, 0))[0]
-        outcome = outcome_of(one, reversed([*given_votes, *given_votes]), event)
+        event, second = max(cases[n].events, key=lambda pair: pair[1], default=(None, 0))
+        outcome = outcome_of(one, reversed([*given_votes, *given_votes]), event, at(second))
         assert queue.outcome(one.task_id) == outcome
         answers = [vote for vote in outcome.votes if vote.role == "reviewer"]
         n_votes = sum(vote.answer == "label" for vote in answers)
@@ -153,15 +153,27 @@ def test_answers_come_oldest_first_with_the_adjudicators() -> None:
 @pytest.mark.parametrize(
     ("said", "event", "state"),
     [
-        (("spam", "hate"), "closed", "disputed"),
+        (("spam", "hate"), "closed", "closed"),
+        (("spam", "hate"), "reopened", "disputed"),
         (("spam", "spam"), "closed", "agreed"),
-        (("spam", "flag"), "closed", "escalated"),
+        (("spam", "flag"), "closed", "closed"),
         (("spam", "skip"), "escalated", "escalated"),
         (("spam", "skip"), "closed", "closed"),
         (("spam", "skip"), "reopened", "open"),
         (("spam", "withdrawn"), None, "open"),
     ],
 )
-def test_answers_come_before_events(said: tuple[str, str], event: TaskEvent | None, state: str) -> None:
+def test_what_was_decided_stays_and_a_lead_may_close_the_rest(
+    said: tuple[str, str], event: TaskEvent | None, state: str
+) -> None:
     votes = [vote(who, what) for who, what in zip(WHO, said, strict=False)]
-    assert outcome_of(task(votes_wanted=2), votes, event).state == state
+    assert outcome_of(task(votes_wanted=2), votes, event, at(100)).state == state
+
+
+def test_asking_again_deals_with_what_was_raised_before() -> None:
+    raised = vote(WHO[0], "flag")
+    asked_again = raised.at + timedelta(seconds=1)
+    assert outcome_of(task(votes_wanted=2), [raised], "reopened", asked_again).state == "open"
+    assert outcome_of(task(votes_wanted=2), [raised], "reopened", raised.at).state == "open"
+    later = replace(vote(WHO[1], "unclear"), at=asked_again + timedelta(seconds=1))
+    assert outcome_of(task(votes_wanted=2), [raised, later], "reopened", asked_again).state == "escalated"

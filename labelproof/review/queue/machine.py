@@ -59,7 +59,8 @@ class _Record:
     def settle(self) -> None:
         """Set outcome and shelf from task, votes and event."""
         task = self.task
-        self.outcome = outcome_of(task, self.votes.values(), None if self.event is None else self.event[1])
+        event_at, event = self.event or (None, None)
+        self.outcome = outcome_of(task, self.votes.values(), event, event_at)
         state = self.outcome.state
         if state in FOR_LEADS:
             people = self.people("reviewer") | self.answered("adjudicator")

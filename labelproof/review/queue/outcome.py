@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from labelproof.review.model import Outcome, Task, TaskEvent, TaskState, Vote, VoteRole
 
@@ -20,18 +21,21 @@ def is_newer(vote: Vote, other: Vote) -> bool:
     return (vote.at, vote.vote_id) > (other.at, other.vote_id)
 
 
-def outcome_of(task: Task, votes: Iterable[Vote], event: TaskEvent | None) -> Outcome:
+def outcome_of(
+    task: Task, votes: Iterable[Vote], event: TaskEvent | None, event_at: datetime | None = None
+) -> Outcome:
     """Return the state and final label of a task.
 
     ``votes``: all of the task, in any order and with repetitions; those of other tasks or projects are left out.
-    ``event``: the latest of the task. The current vote of an annotator in a role is the latest (time, then id); a
+    ``event``, ``event_at``: the latest of the task, and when. The current vote of an annotator in a role is the latest (time, then id); a
     withdrawn one is no answer. The first that holds decides:
 
     - adjudicated: an adjudicator gave a label (the latest counts, at the same time the one with the higher id);
-    - disputed: reviewers gave different labels;
-    - agreed: at least ``votes_wanted`` reviewers gave a label;
-    - escalated: a reviewer flagged it or found the guideline unclear, or the event says so;
+    - agreed: at least ``votes_wanted`` reviewers gave one and the same label;
     - closed: the event says so;
+    - disputed: reviewers gave different labels;
+    - escalated: a reviewer flagged it or found the guideline unclear (after a reopening, if that is the event), or
+      the event says so;
     - open.
     """
     current: dict[Seat, Vote] = {}
@@ -43,7 +47,8 @@ def outcome_of(task: Task, votes: Iterable[Vote], event: TaskEvent | None) -> Ou
         if known is None or is_newer(vote, known):
             current[seat] = vote
     answers = sorted((v for v in current.values() if v.answer != "withdrawn"), key=_age)
-    state, label = _decide(task, answers, event)
+    dealt_with = event_at if event == "reopened" else None
+    state, label = _decide(task, answers, event, dealt_with)
     return Outcome(task_id=task.task_id, state=state, final_label=label, votes=tuple(answers))
 
 
@@ -56,7 +61,9 @@ def _age(vote: Vote) -> tuple[object, ...]:
     return (vote.at, vote.vote_id)
 
 
-def _decide(task: Task, answers: list[Vote], event: TaskEvent | None) -> tuple[TaskState, str | None]:
+def _decide(
+    task: Task, answers: list[Vote], event: TaskEvent | None, dealt_with: datetime | None
+) -> tuple[TaskState, str | None]:
     adjudicated: str | None = None
     labels: set[str] = set()
     n_votes, is_raised = 0, False
@@ -69,13 +76,13 @@ def _decide(task: Task, answers: list[Vote], event: TaskEvent | None) -> tuple[T
             if vote.label is not None:
                 labels.add(vote.label)
         elif vote.answer in ("flag", "unclear"):
-            is_raised = True
+            is_raised = is_raised or dealt_with is None or vote.at > dealt_with
     if adjudicated:
         return "adjudicated", adjudicated
+    if n_votes >= task.votes_wanted and len(labels) <= 1:
+        return "agreed", next(iter(labels), None)
+    if event == "closed":
+        return "closed", None
     if len(labels) > 1:
         return "disputed", None
-    if n_votes >= task.votes_wanted:
-        return "agreed", next(iter(labels), None)
-    if is_raised or event == "escalated":
-        return "escalated", None
-    return ("closed" if event == "closed" else "open"), None
+    return ("escalated" if is_raised or event == "escalated" else "open"), None

@@ -82,6 +82,7 @@ def lead_task(project: str, task_id: str, ctx: Lead, only: Filter = "all") -> HT
             "why": why(outcome),
             "kind": ONE_OF_KIND[task.kind],
             "state": STATE_WORDS[outcome.state],
+            "can_reopen": outcome.state != "disputed",
             "votes": vote_views(outcome, named=True),
             "machine": _machine(ctx, task) if may_see_machine(task, outcome) else None,
             "machine_later": not may_see_machine(task, outcome),

@@ -15,25 +15,30 @@ CREATE TABLE review_events (
 
 DROP VIEW task_outcomes;
 CREATE VIEW task_outcomes AS
-WITH counted AS (
+WITH latest AS (
+    SELECT project, task_id, arg_max(event, ts) AS event, max(ts) AS event_at
+    FROM review_events WHERE event IN ('closed', 'reopened', 'escalated') GROUP BY project, task_id
+),
+counted AS (
     SELECT
-        project, task_id,
-        count(*) FILTER (role = 'reviewer') AS n_answers,
-        count(*) FILTER (role = 'reviewer' AND answer = 'label') AS n_votes,
-        count(DISTINCT label) FILTER (role = 'reviewer' AND answer = 'label') AS n_labels,
-        count(*) FILTER (role = 'reviewer' AND answer IN ('flag', 'unclear')) AS n_raised,
-        min(label) FILTER (role = 'reviewer' AND answer = 'label') AS agreed_label,
-        arg_max(label, ts) FILTER (role = 'adjudicator' AND answer = 'label') AS adjudicated_label,
-        max(ts) AS answered_at
-    FROM current_votes WHERE task_id <> '' AND answer <> 'withdrawn' GROUP BY project, task_id
+        v.project, v.task_id,
+        count(*) FILTER (v.role = 'reviewer') AS n_answers,
+        count(*) FILTER (v.role = 'reviewer' AND v.answer = 'label') AS n_votes,
+        count(DISTINCT v.label) FILTER (v.role = 'reviewer' AND v.answer = 'label') AS n_labels,
+        -- What was raised before a lead asked again is dealt with.
+        count(*) FILTER (
+            v.role = 'reviewer' AND v.answer IN ('flag', 'unclear')
+            AND (e.event <> 'reopened' OR e.event IS NULL OR v.ts > e.event_at)
+        ) AS n_raised,
+        min(v.label) FILTER (v.role = 'reviewer' AND v.answer = 'label') AS agreed_label,
+        arg_max(v.label, v.ts) FILTER (v.role = 'adjudicator' AND v.answer = 'label') AS adjudicated_label,
+        max(v.ts) AS answered_at
+    FROM current_votes AS v LEFT JOIN latest AS e USING (project, task_id)
+    WHERE v.task_id <> '' AND v.answer <> 'withdrawn' GROUP BY v.project, v.task_id
 ),
 tasks AS (
     SELECT * FROM review_tasks
     QUALIFY row_number() OVER (PARTITION BY task_id ORDER BY ts NULLS LAST) = 1
-),
-latest AS (
-    SELECT project, task_id, arg_max(event, ts) AS event
-    FROM review_events WHERE event IN ('closed', 'reopened', 'escalated') GROUP BY project, task_id
 )
 SELECT
     t.*,
@@ -41,10 +46,10 @@ SELECT
     coalesce(c.n_votes, 0) AS n_votes,
     CASE
         WHEN c.adjudicated_label <> '' THEN 'adjudicated'
-        WHEN c.n_labels > 1 THEN 'disputed'
-        WHEN c.n_votes >= t.votes_wanted THEN 'agreed'
-        WHEN c.n_raised > 0 OR e.event = 'escalated' THEN 'escalated'
+        WHEN c.n_labels <= 1 AND c.n_votes >= t.votes_wanted THEN 'agreed'
         WHEN e.event = 'closed' THEN 'closed'
+        WHEN c.n_labels > 1 THEN 'disputed'
+        WHEN c.n_raised > 0 OR e.event = 'escalated' THEN 'escalated'
         ELSE 'open'
     END AS state,
     CASE
