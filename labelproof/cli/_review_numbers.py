@@ -152,7 +152,8 @@ def _show_plan(project: str, overview: QueueOverview, found: CapacityPlan, now: 
         out.print()
         out.print(kinds)
     lines = plan_lines(found)
-    facts = Table(f"with {found.people} people, {found.hours_per_day:g} hours a day", "", box=None)
+    people = "1 person" if found.people == 1 else f"{found.people} people"
+    facts = Table(f"with {people}, {found.hours_per_day:g} hours a day", "", box=None)
     for name, value in lines["facts"]:
         facts.add_row(escape(name), escape(value))
     out.print()

@@ -313,6 +313,8 @@ def _show(account: Account, link: dict[str, Any] | None, *, as_json: bool, done:
     out.print(f"{done} [bold]{escape(account.name)}[/], {account.role}")
     if link is not None:
         out.print(
-            f"[dim]they choose a password, once, until {link['expires_at']} (labelproof serve must run):[/]"
+            f"[dim]they choose a password, once, until {link['expires_at']} "
+            "(labelproof serve must run at this address; --url names another):[/]",
+            soft_wrap=True,
         )
         out.print(escape(link["link"]), soft_wrap=True)
