@@ -19,16 +19,16 @@ class ReviewTask:
     project: str
     kind: TaskKind
     item_id: str
-    run_id: str | None
-    strategy_fp: str | None
-    label: str | None
-    confidence: float | None
-    blind: bool
+    run_id: str | None = None
+    strategy_fp: str | None = None
+    label: str | None = None
+    confidence: float | None = None
+    blind: bool = True
     votes_wanted: int
     reason: str
-    design: str | None
-    inclusion_prob: float | None
-    sample_id: str | None
+    design: str | None = None
+    inclusion_prob: float | None = None
+    sample_id: str | None = None
     ts: datetime
 
 

@@ -104,7 +104,6 @@ class Asks:
             reason="drawn at random from what the machine decided" if audit else state.reason,
             design="audit" if audit else None,
             inclusion_prob=state.inclusion_prob if audit else None,
-            sample_id=None,
             ts=now,
         )
 

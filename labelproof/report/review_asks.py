@@ -66,9 +66,6 @@ def fill_routed(store: TraceStore, folder: ProjectFolder, strategy: str | None, 
             blind=policy.is_blind("routed"),
             votes_wanted=policy.votes("routed"),
             reason=row["reason"] or "routed to review",
-            design=None,
-            inclusion_prob=None,
-            sample_id=None,
             ts=now,
         )
         for row in rows
@@ -106,13 +103,9 @@ def ask_disagreements(
                 run_id=row["run_id"],
                 strategy_fp=row["fp_a"],
                 label=row["label_a"],
-                confidence=None,
                 blind=policy.is_blind("disagreement"),
                 votes_wanted=policy.votes("disagreement"),
                 reason=f"{a}@{short(row['fp_a'])}: {row['label_a']}, {b}@{short(row['fp_b'])}: {row['label_b']}",
-                design=None,
-                inclusion_prob=None,
-                sample_id=None,
                 ts=now,
             )
         )
@@ -158,13 +151,9 @@ def appeal_task(
         run_id=row["run_id"],
         strategy_fp=row["strategy_fp"],
         label=row["label"],
-        confidence=None,
         blind=policy.is_blind("appeal"),
         votes_wanted=policy.votes("appeal"),
         reason=f"{by}: {reason.strip()}",
-        design=None,
-        inclusion_prob=None,
-        sample_id=None,
         ts=now,
     )
 
