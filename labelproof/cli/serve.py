@@ -108,6 +108,10 @@ class _Announcer:
         if self._url is None:
             for name, n in self._n_open.items():
                 self._say(f"{name}: {n} open tasks", {"project": name, "open": n})
+                if not n and not self._as_json:
+                    console().print(
+                        f"  [dim]a run queues its own; what earlier runs sent to people: labelproof review fill {name}[/]"
+                    )
         self._say(message, {"message": message, "url": url})
         if url is not None:
             self._open_soon(url)

@@ -62,12 +62,13 @@ class RunReport:
                 + (f"; {s['audited']} auto-accepted ones drawn for audit" if s["audited"] else ""),
             ),
         ]
-        if self.n_waiting:
-            found.append(("People", f"{self.n_waiting} tasks wait in the review queue"))
         if s["routing_mode"] == "threshold" and s["auto_accept"]:
             found.append(("", "auto-accept is UNCERTIFIED: a plain threshold, no error rate is promised"))
         elif s["routing_mode"] == "certified":
             found.append(("Certificate", _certificate_text(s)))
+        if self.n_waiting:
+            tasks = "task waits" if self.n_waiting == 1 else "tasks wait"
+            found.append(("People", f"{self.n_waiting} {tasks} in the review queue"))
         for fitted in s["calibrators"]:
             gold = f"fitted on {fitted['n']} gold items" if fitted["n"] else "no gold: bias removal only"
             found.append(("Confidence", f"{fitted['method']} calibration, {gold}. {fitted['why']}".strip()))

@@ -257,6 +257,18 @@ def test_what_another_process_does_arrives(place: MakePlace) -> None:
     other.close()
 
 
+def test_a_task_that_this_process_has_not_seen_yet_is_renewed_all_the_same(place: MakePlace) -> None:
+    at = place(["one"])
+    other = at.reopen()
+    (late,) = add_items(at.store, ["two"])
+    add_tasks(at.store, at.folder, [late], at=T0)
+    other.sync()
+    held = [take(other, ANN), take(other, BOB)]
+    for who, given in zip((ANN, BOB), held, strict=True):
+        assert at.desk.renew(who, {given.task.task_id: given.lease.token}) == {given.task.task_id: True}
+    other.close()
+
+
 def test_rows_with_an_old_time_are_found_when_reconciling(place: MakePlace) -> None:
     at = place(["one"])
     (late,) = add_items(at.store, ["two"])

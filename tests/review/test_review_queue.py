@@ -57,7 +57,7 @@ def test_somebody_who_answered_gets_the_task_no_more_but_others_do() -> None:
     queue = queue_of(task(votes_wanted=2))
     queue.apply_vote(vote("ana", "skip"))
     assert (got(queue), got(queue, BEN)) == ("voted", "t1")
-    assert "1 task waiting for somebody else than you" in said(queue)
+    assert "1 task waiting for somebody else" in said(queue)
 
 
 def test_undo_hands_the_task_back() -> None:

@@ -92,6 +92,23 @@ def test_a_question_closes_when_the_machine_may_decide_and_opens_again(
         ]
 
 
+def test_a_later_decision_takes_an_acceptance_back(make_project: MakeProject, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    final = "SELECT source, count(*) AS n FROM final_labels GROUP BY ALL"
+    with scripted_server() as server:
+        folder = make_project(server.base_url, n_items=5, routing=OPEN)
+        run(folder, store)
+        assert rows(store, final) == [{"source": "auto_accept", "n": 5}]
+        write_strategy(folder, server.base_url, name="challenger")
+        routing(folder, "mode: threshold, threshold_prob: 0.5")
+        run(folder, store, strategy="challenger")
+        assert rows(store, final) == [{"source": "auto_accept", "n": 5}], (
+            "another strategy takes nothing back"
+        )
+        run(folder, store)
+    assert rows(store, final) == []
+
+
 def test_what_a_lead_closed_stays_closed(make_project: MakeProject, tmp_path: Path) -> None:
     store = tmp_path / "store"
     with scripted_server() as server:

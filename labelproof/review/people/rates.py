@@ -103,11 +103,14 @@ def rate_of(seconds: npt.NDArray[np.float64], useful: npt.NDArray[np.bool_]) -> 
 def measured_arrivals(store: TraceStore, project: str, now: datetime) -> float:
     """Return how many answers new tasks asked for in an hour of the clock, over the last seven days.
 
-    Over a shorter time when the project's first task is younger, but never less than a day; hidden gold left out.
+    Over a shorter time when the project's first task is younger; hidden gold left out. 0 while it is younger than two
+    days: a first batch, or an old run's tasks queued at once, says nothing of what will come.
     """
     params = {"project": project, "since": now - timedelta(days=ARRIVAL_DAYS), "until": now}
     row = store.query(_ARRIVED, params, fresh=True, only=("review_tasks",)).to_pylist()[0]
     if row["first"] is None:
         return 0.0
     age_hours: float = (now - row["first"]).total_seconds() / 3600
-    return float(row["answers"]) / min(max(age_hours, 24.0), 24.0 * ARRIVAL_DAYS)
+    if age_hours < 48.0:
+        return 0.0
+    return float(row["answers"]) / min(age_hours, 24.0 * ARRIVAL_DAYS)

@@ -95,7 +95,7 @@ class Obstacles:
             f"you hold {_tasks(own)} yourself" if own else "",
             f"{_tasks(n_limit)} past your daily limit ({self._limited()})" if n_limit else "",
             f"{_tasks(n_skills)} for other skills or languages ({self._missing()})" if n_skills else "",
-            f"{_tasks(n_voted)} waiting for somebody else than you" if n_voted else "",
+            f"{_tasks(n_voted)} waiting for somebody else" if n_voted else "",
         ]
         said = "; ".join(part for part in parts if part)
         if held or own:

@@ -173,7 +173,7 @@ def listen(settings: WebSettings) -> socket.socket:
     tried = str(ports[0]) if len(ports) == 1 else f"{ports[0]} to {ports[-1]}"
     raise ConfigError(
         f"cannot listen on {settings.host}, port {tried}: {last.strerror if last else 'no port'}",
-        hint="choose another --port (0 takes any free one), or stop what uses it",
+        hint="choose another --port, or stop what uses it",
     ) from last
 
 

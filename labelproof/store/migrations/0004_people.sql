@@ -79,11 +79,17 @@ people AS (
     WHERE v.answer = 'label' AND (d.source <> 'adjudicated' OR v.role = 'adjudicator')
     GROUP BY v.project, v.task_id
 ),
-known_runs AS (SELECT run_id, any_value(project) AS project FROM runs GROUP BY run_id),
-machine AS (
+known_runs AS (SELECT run_id, any_value(project) AS project, any_value(strategy) AS strategy FROM runs GROUP BY run_id),
+-- A strategy's later decision takes an earlier one back; another strategy's does not.
+last_said AS (
     SELECT r.project, m.* FROM decisions AS m JOIN known_runs AS r USING (run_id)
-    WHERE m.decision = 'auto_accept'
-    QUALIFY row_number() OVER (PARTITION BY r.project, m.item_id ORDER BY m.ts DESC NULLS LAST, m.run_id DESC) = 1
+    QUALIFY row_number() OVER (
+        PARTITION BY r.project, r.strategy, m.item_id ORDER BY m.ts DESC NULLS LAST, m.run_id DESC
+    ) = 1
+),
+machine AS (
+    SELECT * FROM last_said WHERE decision = 'auto_accept'
+    QUALIFY row_number() OVER (PARTITION BY project, item_id ORDER BY ts DESC NULLS LAST, run_id DESC) = 1
 )
 SELECT
     project, item_id, label, source, kind, task_id, p.annotators, run_id, strategy_fp,
