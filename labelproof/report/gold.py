@@ -183,14 +183,14 @@ def build_gold(store: TraceStore, work: Workload, target: Path, *, partial: bool
     if not new:
         raise ConfigError(
             f"no drawn item has been decided since the last version; {waiting} wait for votes, {disputed} for an adjudicator",
-            hint=f"labelproof review export {work.folder.name} --kind gold --to gold_tasks.csv",
+            hint=_ask(work.folder.name, waiting),
         )
     if (waiting or disputed) and not partial:
         raise ConfigError(
             f"{waiting} drawn items wait for votes and {disputed} for an adjudicator; those that are decided already are not a "
             "random part of the draw",
-            hint=f"labelproof review export {work.folder.name} --kind gold --to gold_tasks.csv; or build all the same "
-            "with --partial if what was answered was left to chance",
+            hint=f"{_ask(work.folder.name, waiting)}; or build all the same with --partial if what was answered was left "
+            "to chance",
         )
     lines += [
         {
@@ -220,6 +220,12 @@ def build_gold(store: TraceStore, work: Workload, target: Path, *, partial: bool
             "sample_column": "sample",
         },
     )
+
+
+def _ask(project: str, waiting: int) -> str:
+    """Return the command with which people answer what is drawn, or decide what they differ on."""
+    kind, page = ("gold", "the review queue") if waiting else ("disputed", "the page Adjudication")
+    return f"labelproof serve {project} ({page}), or labelproof review export {project} --kind {kind} --to {kind}.csv"
 
 
 def gold_versions(store: TraceStore, project: str) -> list[dict[str, Any]]:
