@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -88,6 +89,29 @@ def test_a_file_of_schema_version_1_is_upgraded_with_its_rows(tmp_path: Path) ->
         store.append("decisions", decisions(["c"]))
         store.drain()
         assert store.query("FROM current_decisions").num_rows == 3
+
+
+def test_a_file_of_schema_version_3_keeps_its_votes_and_gets_outcomes_and_final_labels(
+    tmp_path: Path,
+) -> None:
+    with gzip.open(DATA / "schema_v3.duckdb.gz") as packed:
+        (tmp_path / "trace.duckdb").write_bytes(packed.read())
+    with open_store(tmp_path) as store:
+        rows = store.query("SELECT task_id, state FROM task_outcomes ORDER BY 1").to_pylist()
+        assert [(row["task_id"], row["state"]) for row in rows] == [("t1", "disputed"), ("t2", "escalated")]
+        assert store.query("SELECT signature FROM votes").to_pylist() == [{"signature": None}] * 4
+        lead = {
+            "vote_id": ["v5"],
+            "project": ["p"],
+            "task_id": ["t1"],
+            "item_id": ["b"],
+            "annotator": ["lea"],
+        }
+        said = {"role": ["adjudicator"], "answer": ["label"], "label": ["spam"], "signature": ["hs1:x"]}
+        store.append("votes", {**lead, **said, "ts": [datetime(2026, 11, 2, tzinfo=UTC)]})
+        store.drain()
+        final = store.query("SELECT item_id, label, source, annotators FROM final_labels").to_pylist()
+        assert final == [{"item_id": "b", "label": "spam", "source": "adjudicated", "annotators": "lea"}]
 
 
 def test_a_changed_migration_is_refused(tmp_path: Path) -> None:
