@@ -20,6 +20,14 @@ class Example:
     similarity: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What the calls of a step on an item cost in US dollars (None: no price is known) and took in milliseconds."""
+
+    cost_usd: float | None
+    latency_ms: float
+
+
 @dataclass(slots=True)
 class ItemState:
     """The running sum of all steps' outputs for one item.
@@ -48,7 +56,17 @@ class ItemState:
     certificate_id: str | None = None
     inclusion_prob: float | None = None
     audited: bool = False
+    cost_usd: float | None = 0.0
+    """What its model calls cost when they were made, reused ones included; None: no price is known."""
+    latency_ms: float = 0.0
+    """How long they took then."""
     seq: int = field(default=0)
+
+    def charge(self, spent: Spent) -> None:
+        """Add what a step cost."""
+        known = self.cost_usd is not None and spent.cost_usd is not None
+        self.cost_usd = (self.cost_usd or 0.0) + (spent.cost_usd or 0.0) if known else None
+        self.latency_ms += spent.latency_ms
 
     def signals(self) -> dict[str, Any]:
         """Return what ``when:`` may read (see ``labelproof.spec.conditions.SIGNALS``)."""

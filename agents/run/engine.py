@@ -9,10 +9,11 @@ from typing import Any
 
 import orjson
 
+from agents.models.pricing import price_of
 from agents.models.protocol import ChatModel, ChatRequest, ChatResult, ProviderDown
 from agents.resolve import ResolvedStrategy
 from agents.run.recorder import CallStats, Recorder
-from agents.state import ItemState
+from agents.state import ItemState, Spent
 from agents.steps import BatchStep, ModelStep, Resources, Step, build_step
 from agents.steps.calibrate import Calibrate
 from labelproof.spec.conditions import parse_condition
@@ -86,13 +87,33 @@ class _Calls:
         stats.tokens_cached += result.tokens_cached
         stats.cost_usd += result.cost_usd
         stats.latency_ms += result.latency_ms
+        stats.n_unpriced += not result.priced
         return result
+
+    @property
+    def spent(self) -> Spent:
+        stats = self.stats
+        return Spent(cost_usd=None if stats.n_unpriced else stats.cost_usd, latency_ms=stats.latency_ms)
 
     async def _pay(self, model: str, request: ChatRequest, call_key: str, index: int) -> ChatResult:
         engine = self._engine
         result = await engine.models[model].chat(request)
         engine.recorder.call(call_key, self._step_key, index, self._item_id, request, result)
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A stored step's output, and what it cost when it was made."""
+
+    output_json: str
+    cost_usd: float | None
+    latency_ms: float | None
+
+
+def _is_priced(step: ModelStep) -> bool:
+    """Return whether a stored cost of this step is a price: zero also stands for a model without one."""
+    return all(price_of(spec, spec.base_url) is not None for spec in step.resolved.models.values())
 
 
 def _request_hash(model: str, request: ChatRequest) -> str:
@@ -117,11 +138,11 @@ class Engine:
     recorded: dict[str, int] = field(default_factory=dict)
     """Item id → number of step rows this run has already written for it."""
     _steps: tuple[Step, ...] = ()
-    _preloaded: dict[str, str] | None = None
+    _preloaded: dict[str, _Stored] | None = None
     _first: Step | None = None
     _fitting: bool = False
     _under_way: set[asyncio.Future[ChatResult]] = field(default_factory=set)
-    _fitted_outputs: dict[str, Mapping[str, Any] | str] = field(default_factory=dict)
+    _fitted_outputs: dict[str, tuple[Mapping[str, Any] | str, Spent]] = field(default_factory=dict)
     """Step key → output, or failure, of the model steps of the fit phase: the batches meet its items again."""
 
     def __post_init__(self) -> None:
@@ -198,13 +219,13 @@ class Engine:
         if self.may_be_cached and len(items) <= PRELOAD_ITEMS:
             self._preloaded = await self._look_up(items)
 
-    async def _load(self, items: Sequence[Item]) -> Mapping[str, str]:
-        """Return stored outputs (JSON) by step key; stored calls join ``stored_calls``."""
+    async def _load(self, items: Sequence[Item]) -> Mapping[str, _Stored]:
+        """Return stored outputs by step key; stored calls join ``stored_calls``."""
         if self._preloaded is not None:
             return self._preloaded
         return await self._look_up(items)
 
-    async def _look_up(self, items: Sequence[Item]) -> dict[str, str]:
+    async def _look_up(self, items: Sequence[Item]) -> dict[str, _Stored]:
         specs = [step.resolved.fingerprint for step in self._steps if isinstance(step, ModelStep)]
         if not self.may_be_cached or not specs or not items:
             return {}
@@ -222,10 +243,12 @@ class Engine:
             for call in await asyncio.to_thread(store.calls_for, partly):
                 if call["step_key"] not in unusable:
                     self.stored_calls[call["call_key"]] = _stored_result(call)
-        return {row["step_key"]: row["output_json"] for row in rows}
+        return {
+            row["step_key"]: _Stored(row["output_json"], row["cost_usd"], row["latency_ms"]) for row in rows
+        }
 
     async def _run_step(
-        self, seq: int, step: Step, states: Sequence[ItemState], cached: Mapping[str, str]
+        self, seq: int, step: Step, states: Sequence[ItemState], cached: Mapping[str, _Stored]
     ) -> None:
         for state in states:
             state.seq = seq
@@ -252,7 +275,7 @@ class Engine:
             self._record(step, state, digest_parts(spec_fp, input_hash), input_hash, output, "ok")
 
     async def _run_model(
-        self, step: ModelStep, states: Sequence[ItemState], cached: Mapping[str, str]
+        self, step: ModelStep, states: Sequence[ItemState], cached: Mapping[str, _Stored]
     ) -> None:
         tasks = [asyncio.ensure_future(self._one(step, state, cached)) for state in states]
         if not tasks:
@@ -265,25 +288,30 @@ class Engine:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
-    async def _one(self, step: ModelStep, state: ItemState, cached: Mapping[str, str]) -> None:
+    async def _one(self, step: ModelStep, state: ItemState, cached: Mapping[str, _Stored]) -> None:
         self.recorder.check()
         repeat = self.recorder.run.repeat_idx
         input_hash = digest(step.inputs(state))
         key = digest_parts(step.resolved.fingerprint, input_hash, str(repeat))
         known = cached.get(key)
         if key in self._fitted_outputs:
-            fitted = self._fitted_outputs[key]
+            fitted, spent = self._fitted_outputs[key]
+            state.charge(spent)
             if isinstance(fitted, str):
                 state.failure = fitted
             else:
                 step.apply(state, dict(fitted))
             return
         if known is not None:
-            stored = orjson.loads(known)
+            stored = orjson.loads(known.output_json)
             step.apply(state, stored)
+            spent = Spent(
+                cost_usd=known.cost_usd if _is_priced(step) else None, latency_ms=known.latency_ms or 0.0
+            )
+            state.charge(spent)
             self.counts.steps_reused += 1
             if self._fitting:
-                self._fitted_outputs[key] = stored
+                self._fitted_outputs[key] = stored, spent
             self._record(step, state, key, input_hash, stored, "ok", cache_hit=True)
         else:
             calls = _Calls(self, key, state.item.id)
@@ -293,15 +321,17 @@ class Engine:
                 raise
             except (OutputError, ProviderError) as error:
                 state.failure = f"{step.name}: {error.message}"
+                state.charge(calls.spent)
                 if self._fitting:
-                    self._fitted_outputs[key] = state.failure
+                    self._fitted_outputs[key] = state.failure, calls.spent
                 self._record(
                     step, state, key, input_hash, None, "failed", error=error.message, stats=calls.stats
                 )
             else:
                 step.apply(state, output)
+                state.charge(calls.spent)
                 if self._fitting:
-                    self._fitted_outputs[key] = output
+                    self._fitted_outputs[key] = output, calls.spent
                 self._record(step, state, key, input_hash, output, "ok", stats=calls.stats)
         if self.on_item is not None and step is self._first:
             self.on_item()

@@ -94,9 +94,40 @@ _DECISION_COLUMNS = [
     "ts",
     "flow_run_id",
     "task_run_id",
+    "cost_usd",
+    "latency_ms",
+]
+_ARM_COLUMNS = [
+    "experiment_id",
+    "arm",
+    "run_id",
+    "strategy_fp",
+    "item_id",
+    "label",
+    "confidence",
+    "raw_confidence",
+    "decision",
+    "reason",
+    "certificate_id",
+    "cost_usd",
+    "latency_ms",
+    "ts",
+    "flow_run_id",
+    "task_run_id",
 ]
 
 StepStatus = Literal["ok", "failed", "skipped"]
+Purpose = Literal["label", "judge", "arm"]
+"""label: items are decided. judge: answers are only looked at (certificates, draws of gold). arm: answers are stored
+beside the decisions, for an experiment or a shadow. Only `label` decides anything or asks anybody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One strategy in one experiment (or the shadow of one roll-out)."""
+
+    experiment_id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +141,9 @@ class RunInfo:
     strategy_fp: str
     repeat_idx: int
     flow_run_id: str | None = None
-    purpose: Literal["label", "judge"] = "label"
-    """judge: answers are looked at (certificates, draws of gold) and nothing is decided."""
+    purpose: Purpose = "label"
+    arm: Arm | None = None
+    """The arm whose answers these are (purpose `arm`)."""
 
 
 @dataclass(slots=True)
@@ -124,6 +156,7 @@ class CallStats:
     tokens_cached: int = 0
     cost_usd: float = 0.0
     latency_ms: float = 0.0
+    n_unpriced: int = 0
 
 
 class Recorder:
@@ -263,9 +296,11 @@ class Recorder:
 
     def decision(self, state: ItemState) -> None:
         """Buffer the decision of a routed item, and with it what people are asked about it."""
+        now = datetime.now(UTC)
+        if self.run.arm is not None:
+            self._arm_answer(self.run.arm, state, now)
         if self.run.purpose != "label":
             return
-        now = datetime.now(UTC)
         task, event = self._asks.rows(self.run, state, now)
         if task is not None:
             self._rows["review_tasks"].append(task)
@@ -285,6 +320,30 @@ class Recorder:
                 state.inclusion_prob,
                 state.audited,
                 state.calibrator_id,
+                now,
+                self.run.flow_run_id,
+                TASK_RUN.get(),
+                state.cost_usd,
+                state.latency_ms,
+            )
+        )
+
+    def _arm_answer(self, arm: Arm, state: ItemState, now: datetime) -> None:
+        self._rows["arm_answers"].append(
+            (
+                arm.experiment_id,
+                arm.name,
+                self.run.run_id,
+                self.run.strategy_fp,
+                state.item.id,
+                state.label,
+                state.confidence,
+                state.raw_confidence,
+                state.decision,
+                state.reason,
+                state.certificate_id,
+                state.cost_usd,
+                state.latency_ms,
                 now,
                 self.run.flow_run_id,
                 TASK_RUN.get(),
@@ -348,6 +407,7 @@ _COLUMNS = {
     "steps": _STEP_COLUMNS,
     "calls": _CALL_COLUMNS,
     "decisions": _DECISION_COLUMNS,
+    "arm_answers": _ARM_COLUMNS,
     "review_tasks": list(ReviewTask.__slots__),
     "review_events": list(EVENT_COLUMNS),
 }

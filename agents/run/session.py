@@ -28,7 +28,7 @@ from agents.run.history import (
     unfinished_run,
 )
 from agents.run.lock import RunLock
-from agents.run.recorder import Recorder, RunInfo
+from agents.run.recorder import Arm, Recorder, RunInfo
 from agents.run.workload import Workload, load_workload
 from agents.secrets import RunSecrets
 from agents.state import Example, ItemState
@@ -72,9 +72,10 @@ class LabelSession:
         flow_run_id: str | None = None,
         on_item: Callable[[], None] | None = None,
         judged: Callable[[Sequence[ItemState]], None] | None = None,
+        arm: Arm | None = None,
     ) -> None:
         """``judged`` makes it a run that only looks at answers: it is given the final states of every batch, and
-        no decision is stored.
+        no decision is stored. ``arm`` stores the answers as that arm's instead of deciding.
         """
         self.request = request
         self.work = work
@@ -83,6 +84,8 @@ class LabelSession:
         self.params: dict[str, Any] = {"limit": request.limit, "repeat": request.repeat}
         if judged is not None:
             self.params["purpose"] = "judge"
+        if arm is not None:
+            self.params["arm"] = [arm.experiment_id, arm.name]
         previous = unfinished_run(store, work, self.params)
         self.resumed = previous is not None
         run_id = previous or _new_run_id()
@@ -100,7 +103,8 @@ class LabelSession:
             strategy_fp=work.resolved.fingerprint,
             repeat_idx=request.repeat,
             flow_run_id=flow_run_id,
-            purpose="label" if judged is None else "judge",
+            purpose="arm" if arm is not None else "label" if judged is None else "judge",
+            arm=arm,
         )
         self.fitted: list[Any] = []
         self.certificate: StoredCertificate | None = None
@@ -210,7 +214,7 @@ class LabelSession:
                     "ts": [now] * len(rows),
                 },
             )
-        if self.work.resolved.routing.mode == "certified" and self.run.purpose == "label":
+        if self.work.resolved.routing.mode == "certified" and self.run.purpose != "judge":
             await asyncio.to_thread(self._find_certificate)
         return self.fitted
 

@@ -83,7 +83,9 @@ def load_workload(
         read=read,
         project_fp=digest(
             {
-                "project": folder.spec.model_dump(mode="json", exclude={"review"}),  # decides no label
+                "project": folder.spec.model_dump(
+                    mode="json", exclude={"review", "experiments"}
+                ),  # decides no label
                 "guideline": folder.guideline(),
                 "guideline_short": folder.guideline_short(),
             }

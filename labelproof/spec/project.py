@@ -9,7 +9,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from labelproof.spec.errors import ConfigError
+from labelproof.spec.experiment import ExperimentPolicy
 from labelproof.spec.labels import LabelSchema
+from labelproof.spec.metrics import parse_metric
 from labelproof.spec.review import ReviewPolicy
 from labelproof.spec.strategy import NAME, Spec, Strategy, load_strategy
 from labelproof.spec.yamlio import load_yaml
@@ -160,6 +162,8 @@ class Project(Spec):
     contacts: tuple[Contact, ...] = ()
     review: ReviewPolicy = ReviewPolicy()
     """How people work on its review tasks: overlap, order, leases, care. Decides no label: outside every fingerprint."""
+    experiments: ExperimentPolicy = ExperimentPolicy()
+    """How changes of strategy are judged. Decides no label: outside every fingerprint."""
 
     @model_validator(mode="after")
     def _known_labels(self) -> Project:
@@ -168,6 +172,10 @@ class Project(Spec):
             **dict.fromkeys((*self.routing.always_review, *self.routing.per_class_alpha), "routing"),
         }
         known = {*self.labels.leaves, *(parent.name for parent in self.labels.classes)}
+        judged = (self.experiments.primary, *self.experiments.secondary)
+        judged += tuple(guardrail.metric for guardrail in self.experiments.guardrails)
+        refs = [parse_metric(metric) for metric in judged]
+        named |= {ref.of: "experiments" for ref in refs if ref.of is not None and ref.name != "suite"}
         unknown = sorted(named.keys() - known)
         if unknown:
             raise ValueError(

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from labelproof.spec.conditions import SIGNALS
+from labelproof.spec.experiment import ExperimentPolicy, Guardrail
 from labelproof.spec.labels import LabelClass, LabelSchema
 from labelproof.spec.project import (
     Columns,
@@ -66,6 +67,8 @@ _PROJECT: tuple[Section, ...] = (
     ("review.checks", Checks),
     ("review.skills.NAME", SkillRule),
     ("review.care", Care),
+    ("experiments", ExperimentPolicy),
+    ("experiments.guardrails", Guardrail),
     ("targets", Target),
     ("contacts", Contact),
 )

@@ -121,6 +121,8 @@ calibrator_id | text | Calibrator behind `confidence`.
 ts | time | When it was decided.
 flow_run_id | text | Prefect flow run.
 task_run_id | text | Prefect task run.
+cost_usd | real | What the answer cost in US dollars when it was made, reused steps included; NULL: no price known.
+latency_ms | real | How long its model calls took when they were made, in milliseconds.
 
 calibrators | Fitted calibrators.
 calibrator_id | text | Identity of the calibrator.
@@ -224,6 +226,103 @@ method | text | How estimate and interval were computed.
 reason | text | Why there is no value.
 ts | time | When it was scored.
 
+experiments | What happened to an experiment; the plan is hashed and stored before the first call.
+experiment_id | text | The experiment.
+project | text | Project.
+event | text | One of planned, started, arm_finished, stopped, finished.
+name | text | Its name, for people.
+plan_fp | text | Hash of the plan.
+plan_json | text | The plan: arms, items, metrics, margins, rule, sample size.
+reason | text | Why it stopped, or which arm finished.
+actor | text | Who started it.
+flow_run_id | text | Prefect flow run.
+ts | time | When.
+
+arm_answers | What an arm of an experiment, or a strategy in the shadow, answered. It decides nothing.
+experiment_id | text | The experiment, or the roll-out of a shadow.
+arm | text | Name of the arm.
+run_id | text | The run.
+strategy_fp | text | Version of the strategy.
+item_id | text | The item.
+label | text | The label, in canonical form.
+confidence | real | Calibrated probability that the label is right.
+raw_confidence | real | The signal before calibration.
+decision | text | What would have been decided: auto_accept, review, failed.
+reason | text | Why.
+certificate_id | text | The certificate an auto-accept would rest on.
+cost_usd | real | What the answer cost in US dollars when it was made, reused steps included; NULL: no price known.
+latency_ms | real | How long its model calls took when they were made, in milliseconds.
+ts | time | When.
+flow_run_id | text | Prefect flow run.
+task_run_id | text | Prefect task run.
+
+comparisons | Paired comparisons of two strategy versions, with their verdict.
+comparison_id | text | The comparison.
+project | text | Project.
+experiment_id | text | The experiment it belongs to; empty when there was no plan.
+plan_fp | text | Hash of the plan whose rule was applied.
+strategy_a | text | Name of the strategy compared against.
+fp_a | text | Its version.
+strategy_b | text | Name of the strategy that is judged.
+fp_b | text | Its version.
+gold_fp | text | Version of the gold set.
+split | text | Gold split.
+split_fp | text | Hash of the split's items and labels.
+verdict | text | One of ship, regression, inconclusive.
+reason | text | The verdict in one sentence.
+n_items | int | Items both answered.
+report_json | text | All numbers of the report.
+ts | time | When.
+
+rollouts | How strategies come into use and go out of it: who, why, on which evidence.
+rollout_id | text | One way of one strategy version from proposal to its end.
+project | text | Project.
+event | text | One of proposed, approved, rejected, shadow, canary, promoted, alarm, rolled_back, stopped.
+strategy | text | Name of the strategy file that comes in.
+fp_from | text | Version in use before.
+fp_to | text | Version that comes in.
+share_prob | real | Share of the traffic that a canary gets, 0 to 1.
+actor | text | Who did it; `monitor` for the guardrail monitor.
+reason | text | Why.
+evidence_json | text | What it rests on: comparison, numbers, texts of the files before and after.
+flow_run_id | text | Prefect flow run.
+ts | time | When.
+
+rollout_units | Which arm of a canary decided an item.
+rollout_id | text | The roll-out.
+item_id | text | The item.
+unit | text | What was hashed: the item's id, or a cluster's.
+arm | text | champion or candidate.
+ts | time | When.
+
+suite_runs | One strategy version on one suite of behavioural tests.
+suite_run_id | text | The suite run.
+project | text | Project.
+suite | text | robustness, bias, injection, functional, or the name of a file of cases.
+suite_fp | text | Hash of the cases.
+strategy | text | Strategy name.
+strategy_fp | text | Version of the strategy.
+n_cases | int | Cases.
+summary_json | text | Rates with intervals, per functionality and group.
+ts | time | When.
+
+suite_results | One case of a suite run.
+suite_run_id | text | The suite run.
+case_id | text | The case.
+base_id | text | The item or case it was made from.
+functionality | text | What is tested, such as `leetspeak`.
+term_group | text | Group whose terms the text names; NULL where none.
+text_hash | text | The case's text, in `texts`.
+expected | text | The label it must get.
+base_label | text | The label its base got.
+label | text | The label it got.
+confidence | real | Calibrated confidence of the label.
+base_confidence | real | The base's.
+passed | bool | True when the label is what it must be.
+reason | text | Why it failed.
+run_id | text | The run that labelled it.
+ts | time | When.
+
 import_errors | Input records that could not become items.
 source | text | File or table.
 line | int | Line or row, from 1.
@@ -258,5 +357,7 @@ current_certificates | Each certificate with its latest event.
 current_votes | The latest answer of each annotator on each task.
 task_outcomes | Each review task with its state (open, agreed, disputed, escalated, adjudicated, closed) and final label.
 final_labels | One label per item: what people decided last (appeal, adjudication, agreement), else what was auto-accepted.
+current_experiments | Each experiment with its state and plan.
+strategy_answers | The latest answer per strategy version, repeat and item, from runs, arms and shadows.
 item_trace | The steps of each item in each run in order; a step stored twice shows its latest row.
 """

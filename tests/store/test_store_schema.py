@@ -114,6 +114,26 @@ def test_a_file_of_schema_version_3_keeps_its_votes_and_gets_outcomes_and_final_
         assert final == [{"item_id": "b", "label": "spam", "source": "adjudicated", "annotators": "lea"}]
 
 
+def test_a_file_of_schema_version_4_keeps_its_labels_and_shows_them_as_answers(tmp_path: Path) -> None:
+    with gzip.open(DATA / "schema_v4.duckdb.gz") as packed:
+        (tmp_path / "trace.duckdb").write_bytes(packed.read())
+    with open_store(tmp_path) as store:
+        final = store.query("SELECT item_id, label, source FROM final_labels ORDER BY item_id").to_pylist()
+        assert final == [
+            {"item_id": "a", "label": "spam", "source": "auto_accept"},
+            {"item_id": "b", "label": "spam", "source": "agreed"},
+        ]
+        answers = store.query(
+            "SELECT strategy, item_id, label, cost_usd FROM strategy_answers ORDER BY strategy, item_id"
+        ).to_pylist()
+        assert [(row["strategy"], row["item_id"], row["label"]) for row in answers] == [
+            ("champion", "a", "ham"),
+            ("champion", "b", "ham"),
+            ("rival", "a", "spam"),
+        ]
+        assert {row["cost_usd"] for row in answers} == {None}
+
+
 def test_a_changed_migration_is_refused(tmp_path: Path) -> None:
     with open_store(tmp_path):
         pass
