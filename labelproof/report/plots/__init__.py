@@ -11,8 +11,12 @@ from labelproof.report.plots.coverage import (
     gold_risk_coverage_plot,
     risk_coverage_plot,
 )
+from labelproof.report.plots.forest import forest_plot
+from labelproof.report.plots.paired_curves import paired_reliability_plot, paired_risk_coverage_plot
 from labelproof.report.plots.reliability import confidence_histogram, reliability_plot
+from labelproof.report.plots.slice_heatmap import slice_heatmap
 from labelproof.report.plots.trend import quality_over_time_plot
+from labelproof.report.plots.waterfall import waterfall_plot
 
 __all__ = [
     "CertificationLike",
@@ -20,8 +24,13 @@ __all__ = [
     "Plot",
     "agreement_heatmap",
     "confidence_histogram",
+    "forest_plot",
     "gold_risk_coverage_plot",
+    "paired_reliability_plot",
+    "paired_risk_coverage_plot",
     "quality_over_time_plot",
     "reliability_plot",
     "risk_coverage_plot",
+    "slice_heatmap",
+    "waterfall_plot",
 ]
