@@ -1,0 +1,170 @@
+"""What a paired comparison resamples: kinds of items with their counts, or clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation._arrays import FloatArray, IntArray
+from evaluation.paired import PairedAnswers
+from evaluation.paired_metrics import (
+    MEANS,
+    class_column,
+    ratio_mean,
+    right_answers,
+    said_classes,
+    side_sums,
+)
+from labelproof.spec.metrics import PER_CLASS, MetricRef
+
+_NUMBERS_PER_CHUNK = 1_000_000
+_TABLE_SIZE = 4_000_000  # up to here counting in a table beats sorting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """Sums (U, 2J) that one unit of each kind adds for A and for B (weights in them), and how many units there are.
+
+    Units are drawn, swapped and left out one by one: items of a kind are exchangeable, clusters are all of their
+    own kind.
+    """
+
+    a: FloatArray
+    b: FloatArray
+    count: IntArray
+
+    @property
+    def n(self) -> int:
+        return int(self.count.sum())
+
+    def values(self) -> tuple[float, float]:
+        """The metric of A and of B; NaN where undefined."""
+        return float(ratio_mean(self.count @ self.a)), float(ratio_mean(self.count @ self.b))
+
+    def resampled(self, resamples: int, rng: np.random.Generator) -> FloatArray:
+        """B minus A in bootstrap resamples of the units (resamples,), NaN where undefined."""
+        share = self.count / self.count.sum()
+        parts = []
+        for size in _chunks(resamples, len(self.count)):
+            drawn = rng.multinomial(self.n, share, size=size).astype(np.float64)
+            parts.append(ratio_mean(drawn @ self.b) - ratio_mean(drawn @ self.a))
+        return np.concatenate(parts)
+
+    def swapped(self, resamples: int, rng: np.random.Generator) -> FloatArray:
+        """B minus A when every unit's A and B are exchanged with probability one half (resamples,)."""
+        moving = np.flatnonzero((self.a != self.b).any(axis=1))
+        step, count = (self.a - self.b)[moving], self.count[moving]
+        total_a, total_b = self.count @ self.a, self.count @ self.b
+        parts = []
+        for size in _chunks(resamples, len(moving)):
+            moved = rng.binomial(count, 0.5, size=(size, len(moving))) @ step
+            parts.append(ratio_mean(total_b + moved) - ratio_mean(total_a - moved))
+        return np.concatenate(parts)
+
+    def swapped_every_way(self) -> FloatArray:
+        """B minus A for all 2^n exchanges of n units, each its own kind (n small)."""
+        ways = (np.arange(2**self.n)[:, None] >> np.arange(self.n)) & 1
+        moved = ways @ (self.a - self.b)
+        return ratio_mean(self.b.sum(axis=0) + moved) - ratio_mean(self.a.sum(axis=0) - moved)
+
+    def jackknife_error(self) -> float:
+        """Standard error of B minus A by leaving out one unit at a time; NaN for fewer than two units.
+
+        Efron & Tibshirani (1993), eq. 11.5. For a mean it is the usual s / sqrt(n).
+        """
+        if self.n < 2:
+            return float("nan")
+        left = ratio_mean(self.count @ self.b - self.b) - ratio_mean(self.count @ self.a - self.a)
+        known = ~np.isnan(left)
+        count, left = self.count[known], left[known]
+        n = count.sum()
+        if n < 2:
+            return float("nan")
+        middle = count @ left / n
+        return float(np.sqrt((n - 1) / n * (count @ (left - middle) ** 2)))
+
+
+def kinds_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
+    """Items that the metric cannot tell apart as one kind; for money and time each item is its own."""
+    if metric.name in MEANS:
+        first = np.arange(answers.n)
+        count = np.ones(answers.n, dtype=np.int64)
+    else:
+        first, count = _kinds(_digits(answers, metric))
+    few = answers.only(first)
+    weight = np.ones(len(first)) if few.weight is None else few.weight
+    return Units(
+        a=side_sums(few, metric, of_b=False) * weight[:, None],
+        b=side_sums(few, metric, of_b=True) * weight[:, None],
+        count=count,
+    )
+
+
+def clusters_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
+    """One unit per cluster, in the order of their ids."""
+    from scipy.sparse import csr_matrix
+
+    assert answers.cluster is not None
+    ids, place = np.unique(answers.cluster, return_inverse=True)
+    weight = np.ones(answers.n) if answers.weight is None else answers.weight
+    shape = (len(ids), answers.n)
+    gather = csr_matrix((weight, (place, np.arange(answers.n))), shape=shape)
+    return Units(
+        a=np.asarray(gather @ side_sums(answers, metric, of_b=False)),
+        b=np.asarray(gather @ side_sums(answers, metric, of_b=True)),
+        count=np.ones(len(ids), dtype=np.int64),
+    )
+
+
+def _digits(answers: PairedAnswers, metric: MetricRef) -> list[tuple[npt.NDArray[np.generic], int]]:
+    """What the metric looks at of each item: codes from 0, and how many codes there are."""
+    size = len(answers.labels)
+    digits: list[tuple[npt.NDArray[np.generic], int]]
+    if metric.name == "macro_f1":
+        assert answers.gold is not None
+        digits = [(answers.gold, size), (answers.a + 1, size + 1), (answers.b + 1, size + 1)]
+    elif metric.name in PER_CLASS:
+        assert answers.gold is not None
+        named = answers.members[:, class_column(metric, answers.classes)]
+        digits = [
+            (named[answers.gold], 2),
+            (said_classes(answers.a, named), 2),
+            (said_classes(answers.b, named), 2),
+        ]
+    elif metric.needs_gold:
+        assert answers.gold is not None
+        digits = [(right_answers(answers.gold, side), 2) for side in (answers.a, answers.b)]
+    else:
+        digits = [(answers.a < 0, 2), (answers.b < 0, 2)]
+    if metric.name in {"auto_accuracy", "auto_accept_rate"}:
+        digits += [(answers.accepted_a, 2), (answers.accepted_b, 2)]
+    if answers.weight is not None:
+        values, codes = np.unique(answers.weight, return_inverse=True)
+        digits.append((codes, len(values)))
+    return digits
+
+
+def _kinds(digits: list[tuple[npt.NDArray[np.generic], int]]) -> tuple[IntArray, IntArray]:
+    """An item of each kind that occurs, and how many there are; a kind is one combination of digits."""
+    key = np.zeros(len(digits[0][0]), dtype=np.int64)
+    possible = 1
+    for codes, size in digits:
+        key = key * size + codes.astype(np.int64)
+        possible *= size
+    if possible > _TABLE_SIZE:
+        _, first, count = np.unique(key, return_index=True, return_counts=True)
+        return first.astype(np.int64), count.astype(np.int64)
+    count = np.bincount(key, minlength=possible)
+    some = np.empty(possible, dtype=np.int64)
+    some[key] = np.arange(len(key))
+    filled = np.flatnonzero(count)
+    return some[filled], count[filled].astype(np.int64)
+
+
+def _chunks(rows: int, columns: int) -> Iterator[int]:
+    size = max(1, _NUMBERS_PER_CHUNK // max(1, columns))
+    for start in range(0, rows, size):
+        yield min(size, rows - start)
