@@ -26,7 +26,8 @@ from labelproof.spec.strategy import (
 )
 from prompts import PromptTemplate, load_template
 
-_NOT_CONTENT = frozenset(("name", "when", "kind", "model", "models", "prompt", "guideline"))
+NOT_CONTENT = frozenset(("name", "when", "kind", "model", "models", "prompt", "guideline"))
+"""Fields of a step that are no `params`: they stand elsewhere in its components, or beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,11 @@ def verify_snapshot(snapshot: Mapping[str, Any], fingerprint: str) -> None:
     verify(_identity(snapshot["steps"]), fingerprint)
 
 
+def snapshot_fingerprint(snapshot: Mapping[str, Any]) -> str:
+    """Return a snapshot's fingerprint: the hash of its steps' names, kinds, conditions and fingerprints."""
+    return digest(_identity(snapshot["steps"]))
+
+
 def resolve(
     project: ProjectFolder,
     strategy: Strategy,
@@ -93,9 +99,9 @@ def resolve(
     """
     routing = effective_routing(project.spec.routing, strategy)
     task = _task(project)
-    snapshots = {"examples": _rows(examples), "calibration": _rows(calibration)}
+    snapshots = {"examples": listed(examples), "calibration": listed(calibration)}
     steps = tuple(_resolve_step(project, strategy, step, task, routing, snapshots) for step in strategy.steps)
-    listed = [
+    steps_json = [
         {
             "name": step.spec.name,
             "kind": step.spec.kind,
@@ -107,8 +113,8 @@ def resolve(
     ]
     return ResolvedStrategy(
         name=strategy.name,
-        fingerprint=digest(_identity(listed)),
-        snapshot={"name": strategy.name, "description": strategy.description, "steps": listed},
+        fingerprint=digest(_identity(steps_json)),
+        snapshot={"name": strategy.name, "description": strategy.description, "steps": steps_json},
         steps=steps,
         task=task,
         routing=routing,
@@ -131,7 +137,8 @@ def _task(project: ProjectFolder) -> str:
     return f"You are a careful annotator. {description}" if description else "You are a careful annotator."
 
 
-def _rows(gold: Sequence[GoldExample]) -> list[list[str]]:
+def listed(gold: Sequence[GoldExample]) -> list[list[str]]:
+    """Return gold rows as snapshots hold them: [item id, label], sorted."""
     return sorted([row.item_id, row.label] for row in gold)
 
 
@@ -143,7 +150,7 @@ def _resolve_step(
     routing: RoutingPolicy,
     snapshots: Mapping[str, list[list[str]]],
 ) -> ResolvedStep:
-    params = step.model_dump(mode="json", exclude=set(_NOT_CONTENT))
+    params = step.model_dump(mode="json", exclude=set(NOT_CONTENT))
     components: dict[str, Any] = {"kind": step.kind, "params": params}
     template: PromptTemplate | None = None
     guideline = ""
@@ -158,8 +165,8 @@ def _resolve_step(
             "prompt": {"reference": template.reference, "text": template.text},
             "guideline": {"use": step.guideline, "text": guideline},
             "task": task,
-            "labels": _read_labels(project.spec.labels),
-            "models": [_model_identity(spec) for spec in models.values()],
+            "labels": read_labels(project.spec.labels),
+            "models": [model_identity(spec) for spec in models.values()],
         }
     if isinstance(step, RetrieveStep) or (isinstance(step, LabelStep) and step.shortlist):
         components["examples"] = snapshots["examples"]
@@ -189,7 +196,7 @@ def _resolve_step(
     )
 
 
-def _read_labels(schema: LabelSchema) -> dict[str, Any]:
+def read_labels(schema: LabelSchema) -> dict[str, Any]:
     """Return what a prompt says of the labels; severity orders people's work and changes no answer."""
     classes = [{"name": name, "description": leaf.description} for name, leaf in schema.leaf_classes.items()]
     return {"kind": schema.kind, "classes": classes}
@@ -218,7 +225,7 @@ def _guideline(project: ProjectFolder, use: str, template: PromptTemplate) -> st
     return (project.guideline_short() if use == "short" else project.guideline()).strip()
 
 
-def _model_identity(spec: ModelSpec) -> dict[str, Any]:
+def model_identity(spec: ModelSpec) -> dict[str, Any]:
     """Return the model's identity; for embedded weights the file's hash stands for its place."""
     identity = spec.identity()
     if spec.provider == "embedded":

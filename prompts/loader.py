@@ -104,6 +104,14 @@ def load_template(reference: str, folders: Iterable[Path] = ()) -> PromptTemplat
     )
 
 
+def stored_template(reference: str, text: str) -> PromptTemplate:
+    """Return the template of a text that was stored under ``name@version``; ``ConfigError`` if they do not fit."""
+    template = _parse(Path(f"{reference.partition('@')[0]}.md"), text)
+    if template.reference != reference:
+        raise ConfigError(f"stored as template {reference}, the text says {template.reference}", key="prompt")
+    return template
+
+
 def bundled_templates() -> list[PromptTemplate]:
     """Return the templates that come with Labelproof, by name."""
     return [_parse(p, p.read_text(encoding="utf-8")) for p in sorted(BUNDLED.glob("*.md"))]

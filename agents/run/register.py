@@ -56,8 +56,10 @@ def item_rows(
 
 def gold_rows(store: TraceStore, project: str, work: Workload, now: datetime) -> Tables:
     """Return the gold set's rows unless this very version is stored already."""
+    from agents.run.workload import MixedGold
+
     gold = work.gold
-    if gold is None or not gold.rows:
+    if gold is None or not gold.rows or isinstance(gold, MixedGold):
         return {}
     seen = store.query(
         "SELECT count(*) AS n FROM gold WHERE project = ? AND gold_fp = ?",

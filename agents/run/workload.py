@@ -16,6 +16,14 @@ from labelproof.spec.strategy import Strategy
 from labelproof.store.interchange import GoldSet, ReadReport, read_gold, read_items
 
 
+@dataclass(frozen=True, kw_only=True)
+class MixedGold(GoldSet):
+    """Today's gold with the examples and calibration rows that a stored strategy rests on.
+
+    No file says it as a whole, so it is never stored as a version of the gold.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """A project read from disk: everything a run depends on, before any model is opened."""
@@ -50,44 +58,67 @@ class Workload:
         return [item for item in self.read.items if item.id in wanted and item.id not in chosen]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What all strategies of a project share: its folder, items and gold."""
+
+    folder: ProjectFolder
+    read: ReadReport
+    gold: GoldSet | None
+
+    def split(self, name: str) -> list[GoldExample]:
+        """Return the gold rows of a split, as strategies depend on them."""
+        rows = self.gold.split(name) if self.gold else ()
+        return [GoldExample(item_id=row.item_id, label=row.label) for row in rows]
+
+    def workload(self, strategy: Strategy, *, limit: int | None = None) -> Workload:
+        """Return ``strategy`` resolved against these sources; ``ConfigError`` says what to fix."""
+        resolved = resolve(
+            self.folder,
+            strategy,
+            examples=self.split("examples"),
+            calibration=self.split("calibration"),
+        )
+        items = self.read.items if limit is None else self.read.items[:limit]
+        if not items:
+            raise ConfigError("the project's source holds no usable item", path=self.folder.folder)
+        return Workload(
+            folder=self.folder,
+            strategy=strategy,
+            resolved=resolved,
+            items=items,
+            gold=self.gold,
+            read=self.read,
+            project_fp=project_fingerprint(self.folder),
+        )
+
+
 def load_workload(
     project: str, strategy: str | None, *, limit: int | None = None, root: Path | None = None
 ) -> Workload:
     """Return everything read and checked; ``ConfigError`` says what to fix."""
     folder = find_project(project, root=root)
     chosen = folder.strategy(strategy or folder.spec.default_strategy)
+    return read_sources(folder).workload(chosen, limit=limit)
+
+
+def read_sources(folder: ProjectFolder) -> Sources:
+    """Return a project's items and gold, read and checked."""
     read = read_items(folder.spec.items, folder.folder)
     gold = None
     if folder.spec.gold is not None:
         gold = read_gold(
             folder.spec.gold, folder.folder, read.item_ids, folder.spec.labels, assign=assign_split
         )
-    by_split: dict[str, list[GoldExample]] = {}
-    for row in gold.rows if gold else ():
-        by_split.setdefault(row.split, []).append(GoldExample(item_id=row.item_id, label=row.label))
-    resolved = resolve(
-        folder,
-        chosen,
-        examples=by_split.get("examples", ()),
-        calibration=by_split.get("calibration", ()),
-    )
-    items = read.items if limit is None else read.items[:limit]
-    if not items:
-        raise ConfigError("the project's source holds no usable item", path=folder.folder)
-    return Workload(
-        folder=folder,
-        strategy=chosen,
-        resolved=resolved,
-        items=items,
-        gold=gold,
-        read=read,
-        project_fp=digest(
-            {
-                "project": folder.spec.model_dump(
-                    mode="json", exclude={"review", "experiments"}
-                ),  # decides no label
-                "guideline": folder.guideline(),
-                "guideline_short": folder.guideline_short(),
-            }
-        ),
+    return Sources(folder=folder, read=read, gold=gold)
+
+
+def project_fingerprint(folder: ProjectFolder) -> str:
+    """Return the hash of what a project says; how it reviews and judges changes decides no label and is left out."""
+    return digest(
+        {
+            "project": folder.spec.model_dump(mode="json", exclude={"review", "experiments"}),
+            "guideline": folder.guideline(),
+            "guideline_short": folder.guideline_short(),
+        }
     )
