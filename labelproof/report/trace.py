@@ -70,6 +70,7 @@ class ItemTrace:
     started_at: datetime | None
     steps: Sequence[TracedStep]
     decision: Mapping[str, Any] | None
+    """A row of ``decisions``; of an experiment's arm, what it would have decided (a row of ``arm_answers``)."""
     reviews: Sequence[Mapping[str, Any]]
     """Review tasks about the item, oldest first, each with its ``state``, ``final_label`` and ``votes``."""
     final: Mapping[str, Any] | None
@@ -106,11 +107,7 @@ def trace_item(
         [project, row["item_id"]],
         fresh=True,
     ).to_pylist()
-    decision = store.query(
-        "SELECT * FROM decisions WHERE run_id = ? AND item_id = ? ORDER BY ts DESC LIMIT 1",
-        [run["run_id"], row["item_id"]],
-        fresh=True,
-    ).to_pylist()
+    decision = _decision(store, run["run_id"], row["item_id"])
     return ItemTrace(
         item_id=row["item_id"],
         external_ids=sorted(row["names"]),
@@ -124,7 +121,7 @@ def trace_item(
         flow_run_id=run["flow_run_id"],
         started_at=run["started_at"],
         steps=_steps(store, run["run_id"], row["item_id"]),
-        decision=decision[0] if decision else None,
+        decision=decision,
         reviews=_reviews(store, project, row["item_id"]),
         final=_final(store, project, row["item_id"]),
     )
@@ -162,6 +159,20 @@ def _run_of(
         raise ConfigError(f"item {item!r} has not been labeled{which}", hint=command)
     found: Mapping[str, Any] = rows[0]
     return found
+
+
+def _decision(store: TraceStore, run_id: str, item_id: str) -> Mapping[str, Any] | None:
+    """What a run decided, or what an arm would have: nothing of an arm's is drawn into an audit."""
+    for table, more in (("decisions", ""), ("arm_answers", ", NULL AS inclusion_prob, false AS audited")):
+        rows = store.query(
+            f"SELECT *{more} FROM {table} WHERE run_id = ? AND item_id = ? ORDER BY ts DESC LIMIT 1",
+            [run_id, item_id],
+            fresh=True,
+        ).to_pylist()
+        if rows:
+            found: Mapping[str, Any] = rows[0]
+            return found
+    return None
 
 
 def _steps(store: TraceStore, run_id: str, item_id: str) -> list[TracedStep]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.text import Text
 
+from labelproof.report.visible_text import segments
 from labelproof.review.model import ANSWERS, Answer
-from labelproof.review.web._view_text import segments
 from labelproof.spec.labels import EMPTY_SET, LabelSchema
 
 MARK = "bold reverse"

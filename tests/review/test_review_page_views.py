@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelproof.report.visible_text import excerpt, segments
 from labelproof.review.model import Outcome, Progress, Reviewer, Task, TaskState, Vote, VoteAnswer, VoteRole
 from labelproof.review.web._view_guideline import guideline_sections, marked
 from labelproof.review.web._view_image import MOST_BYTES, picture_type, read_image
 from labelproof.review.web._view_item import sees_machine
 from labelproof.review.web._view_lead import after, may_see_machine, vote_views, wanted, why
 from labelproof.review.web._view_task import choices
-from labelproof.review.web._view_text import excerpt, segments
 from labelproof.review.web._view_words import break_line, due, progress_line, span
 from labelproof.spec.labels import LabelClass, LabelSchema
 from labelproof.spec.review import Checks, ReviewPolicy, TaskKind

@@ -54,10 +54,7 @@ def delta_words(metric: str, delta: float | None, *, unit: bool = True) -> str:
     kind = unit_of(metric)
     size = abs(delta)
     shown = _money(size) if kind == "usd" else f"{size:.0f}" if kind == "ms" else f"{100 * size:.1f}"
-    if not shown.strip("0."):
-        sign = "±"
-    else:
-        sign = "+" if delta > 0 else MINUS
+    sign = "±" if not shown.strip("0.") else "+" if delta > 0 else MINUS
     if kind == "usd":
         return f"{sign}${shown}"
     return f"{sign}{shown}" + ({"ms": " ms", "share": " pp"}[kind] if unit else "")

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-
-from labelproof.report.trace import ItemTrace, TracedStep, trace_item
+from labelproof.report.trace import ItemTrace, trace_item
+from labelproof.report.visible_text import Segment, excerpt
 from labelproof.review._desk_show import plants_gold
 from labelproof.review.model import DECIDED, Outcome, Reviewer, Task
 from labelproof.review.web._view_lead import ONE_OF_KIND, VoteView, short_id, vote_views, why
-from labelproof.review.web._view_text import Segment, excerpt, segments
-from labelproof.review.web._view_words import STATE_WORDS, ago, at_time, count
+from labelproof.review.web._view_words import STATE_WORDS, ago, at_time
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.review import ReviewPolicy
 from labelproof.store import TraceStore
@@ -70,21 +68,6 @@ class TaskLine:
     asked: str
     final_label: str | None
     votes: tuple[VoteView, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepLine:
-    """A step of the item's run; ``output``: its JSON, ``calls``: what the models were asked and said."""
-
-    name: str
-    kind: str
-    status: str
-    error: str | None
-    cached: bool
-    cost: str
-    latency: str
-    output: tuple[Segment, ...] | None
-    calls: tuple[Mapping[str, Any], ...]
 
 
 def find_items(store: TraceStore, project: str, query: str) -> list[FoundItem]:
@@ -205,44 +188,3 @@ def trace_of(store: TraceStore, project: str, item_id: str) -> ItemTrace | None:
         return trace_item(store, project, item_id)
     except ConfigError:
         return None
-
-
-def step_lines(steps: Sequence[TracedStep], *, with_calls: bool) -> tuple[StepLine, ...]:
-    """Return the steps of a trace; prompts and raw answers only ``with_calls``."""
-    return tuple(
-        StepLine(
-            name=step.name,
-            kind=step.kind,
-            status=step.status,
-            error=step.error,
-            cached=step.cache_hit,
-            cost=f"${step.cost_usd:.5f}" if step.cost_usd else "-",
-            latency=f"{count(round(step.latency_ms))} ms" if step.latency_ms else "-",
-            output=_as_json(step.output),
-            calls=tuple(
-                {
-                    "model": call.model,
-                    "tokens": f"{count(call.tokens_in or 0)} in, {count(call.tokens_out or 0)} out",
-                    "texts": [
-                        (title, segments(text))
-                        for title, text in (
-                            ("System", call.system),
-                            ("User", call.user),
-                            ("Answer", call.response),
-                        )
-                        if text
-                    ],
-                }
-                for call in step.calls
-            )
-            if with_calls
-            else (),
-        )
-        for step in steps
-    )
-
-
-def _as_json(value: Mapping[str, Any] | None) -> tuple[Segment, ...] | None:
-    if value is None:
-        return None
-    return segments(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
+from labelproof.report.visible_text import Segment, excerpt, segments
 from labelproof.review.model import DECIDED, Outcome, Task, Vote
 from labelproof.review.people import anonymous
-from labelproof.review.web._view_text import Segment, excerpt, segments
 from labelproof.review.web._view_words import ANSWER_WORDS, KIND_WORDS, STATE_WORDS, ago, at_time, due
 
 Filter = Literal["all", "disputed", "unclear", "flag", "skip"]

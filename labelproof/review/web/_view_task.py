@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labelproof.report.visible_text import Segment, excerpt, segments
 from labelproof.review._desk_show import shown_meta
 from labelproof.review.model import Assignment, Vote
-from labelproof.review.web._view_text import Segment, excerpt, segments
 from labelproof.spec.labels import EMPTY_SET, LabelSchema
 from labelproof.spec.project import ProjectFolder
 

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from labelproof.report.review_io import hidden_characters
+from labelproof.report.visible_text import segments
 from labelproof.review._desk_show import rationale_of
 from labelproof.review.model import Assignment, Outcome, ReviewError, Task
 from labelproof.review.people import reviewer_stats
@@ -29,7 +30,6 @@ from labelproof.review.web._view_lead import (
 )
 from labelproof.review.web._view_people import person_row
 from labelproof.review.web._view_task import N_DIGITS, meta_pairs, task_view
-from labelproof.review.web._view_text import segments
 from labelproof.review.web._view_words import STATE_WORDS
 from labelproof.review.web.context import Context, lead_only
 from labelproof.review.web.task_pages import refusal

@@ -12,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from labelproof.report.review_io import hidden_characters
+from labelproof.report.trace_lines import step_lines
+from labelproof.report.visible_text import segments
 from labelproof.review._desk_show import plants_gold
 from labelproof.review.model import NotAllowed, Outcome, ReviewError, Task
 from labelproof.review.people import (
@@ -29,7 +31,6 @@ from labelproof.review.web._view_dashboard import panel_views, plan_lines
 from labelproof.review.web._view_guideline import guideline_view
 from labelproof.review.web._view_lead import short_id
 from labelproof.review.web._view_task import meta_pairs
-from labelproof.review.web._view_text import segments
 from labelproof.review.web.context import Context, context_of, lead_only
 from labelproof.spec.errors import ConfigError, StoreError
 
@@ -118,7 +119,7 @@ def item_page(project: str, item: str, ctx: Ctx, asked: bool = False) -> HTMLRes
             "final": items.final_of(store, project, item_id) if sees else None,
             "gold": gold if ctx.user.leads else None,
             "trace": trace,
-            "steps": items.step_lines(trace.steps, with_calls=ctx.user.leads) if trace else (),
+            "steps": step_lines(trace.steps, with_calls=ctx.user.leads) if trace else (),
             "flash": "People are asked again about this item." if asked else None,
         },
     )
