@@ -23,14 +23,16 @@ def mcnemar_mid_p(b_only: npt.ArrayLike, a_only: npt.ArrayLike) -> FloatArray:
     Fagerland, Lydersen & Laake (2013), BMC Medical Research Methodology 13:91, eq. 4: the exact conditional p less
     half the probability of what was seen. Its type-I error stayed below 5.1 % for 5 % in their whole study.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr  # scipy.stats takes a second to import
 
     b, a = np.asarray(b_only, dtype=np.int64), np.asarray(a_only, dtype=np.int64)
     if (b < 0).any() or (a < 0).any():
         raise ConfigError("discordant items: expected counts >= 0, found a negative one")
     least, total = np.minimum(b, a), a + b
-    p = 2 * binom.cdf(least, total, 0.5) - binom.pmf(least, total, 0.5)
-    return np.asarray(np.minimum(1.0, p), dtype=np.float64)
+    # 2 P(X <= k) - P(X = k) = P(X <= k) + P(X <= k - 1).
+    p = bdtr(least, total, 0.5) + np.where(least > 0, bdtr(np.maximum(least - 1, 0), total, 0.5), 0.0)
+    # Below the smallest float: still not impossible.
+    return np.asarray(np.clip(p, np.finfo(np.float64).tiny, 1.0), dtype=np.float64)
 
 
 def tango_z(

@@ -113,10 +113,7 @@ def class_column(metric: MetricRef, classes: Sequence[str]) -> int:
 def side_sums(answers: PairedAnswers, metric: MetricRef, *, of_b: bool) -> FloatArray:
     """:func:`item_sums` of one side, money and time included (n, 2J); unknown amounts are not allowed."""
     if metric.name in MEANS:
-        amounts = amounts_of(answers, metric)
-        assert amounts is not None
-        values = amounts[1 if of_b else 0]
-        return _columns(values * (1000.0 if metric.name == "cost_per_1k_usd" else 1.0), np.ones(len(values)))
+        return _columns(known_amounts(answers, metric)[of_b], np.ones(answers.n))
     return item_sums(
         answers.gold,
         answers.b if of_b else answers.a,
@@ -128,11 +125,21 @@ def side_sums(answers: PairedAnswers, metric: MetricRef, *, of_b: bool) -> Float
 
 
 def amounts_of(answers: PairedAnswers, metric: MetricRef) -> tuple[FloatArray, FloatArray] | None:
-    """What A and B took of each item in US dollars or milliseconds; None when one side is not known."""
-    cost = metric.name == "cost_per_1k_usd"
-    a = answers.cost_a if cost else answers.latency_a
-    b = answers.cost_b if cost else answers.latency_b
-    return None if a is None or b is None else (a, b)
+    """What A and B took of each item, in the metric's unit; None when one side is not known."""
+    if metric.name == "cost_per_1k_usd":
+        if answers.cost_a is None or answers.cost_b is None:
+            return None
+        return answers.cost_a * 1000.0, answers.cost_b * 1000.0
+    if answers.latency_a is None or answers.latency_b is None:
+        return None
+    return answers.latency_a, answers.latency_b
+
+
+def known_amounts(answers: PairedAnswers, metric: MetricRef) -> tuple[FloatArray, FloatArray]:
+    """:func:`amounts_of` where both sides are known."""
+    amounts = amounts_of(answers, metric)
+    assert amounts is not None
+    return amounts
 
 
 def _columns(top: BoolArray | FloatArray, size: BoolArray | FloatArray) -> FloatArray:
