@@ -65,7 +65,7 @@ def diff_snapshots(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
         if name not in old:
             changes.append(StepChange(name=name, state="added", before=None, after=step["fingerprint"]))
             continue
-        keys, texts = _compare(_content(old[name]), _content(step))
+        keys, texts = compare_values(_content(old[name]), _content(step))
         state: Literal["same", "changed", "moved"] = "same"
         if keys or texts:
             state = "changed"
@@ -121,9 +121,10 @@ def _content(step: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": step["kind"], "when": step["when"], **step["components"]}
 
 
-def _compare(
+def compare_values(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> tuple[tuple[KeyChange, ...], tuple[TextChange, ...]]:
+    """Return the keys and texts that differ between two JSON objects, in the order of ``before``."""
     old, new = flatten(before), flatten(after)
     keys: list[KeyChange] = []
     texts: list[TextChange] = []
