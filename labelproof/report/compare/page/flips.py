@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from labelproof.report.compare.model import CompareReport, Flip
+from labelproof.report.compare.page.words import count
 from labelproof.report.visible_text import Segment, excerpt
 
 Show = Literal["all", "broke", "fixed", "both_wrong", "no_gold", "unstable", "disputed"]
@@ -67,13 +68,13 @@ def filters_of(flip: Flip) -> tuple[Show, ...]:
     return tuple(found)
 
 
-def counted(flips: Sequence[Flip]) -> list[tuple[Show, str, int]]:
-    """Return (filter, words, flips under it) for "all" and every filter that finds any."""
+def counted(flips: Sequence[Flip]) -> list[tuple[Show, str, str]]:
+    """Return (filter, words, number of flips under it) for "all" and every filter that finds any."""
     counts = dict.fromkeys(FILTERS, 0)
     for flip in flips:
         for name in filters_of(flip):
             counts[name] += 1
-    return [(name, WORDS[name], counts[name]) for name in FILTERS if counts[name] or name == "all"]
+    return [(name, WORDS[name], count(counts[name])) for name in FILTERS if counts[name] or name == "all"]
 
 
 def under(flips: Sequence[Flip], show: Show) -> list[Flip]:

@@ -16,6 +16,7 @@ from labelproof.report.plots import (
     slice_heatmap,
     waterfall_plot,
 )
+from labelproof.report.plots._plot import BLUE, GREEN, GRID, INK, ORANGE, SOFT
 from labelproof.report.plots.slice_heatmap import ON_DARK, TONES
 from labelproof.spec.errors import ConfigError
 
@@ -24,16 +25,17 @@ NAMES: tuple[PictureName, ...] = get_args(PictureName)
 # A drawing's colours by what they mean; compare.css gives each name a colour for light and for dark.
 _COLOURS: Mapping[str, str] = {
     "white": "ground",
-    "#1a1a1a": "ink",
-    "#595959": "soft",
-    "#e2e2e2": "grid",
-    "#0072b2": "blue",
-    "#d55e00": "orange",
-    "#007a5a": "green",
+    INK: "ink",
+    SOFT: "soft",
+    GRID: "grid",
+    BLUE: "blue",
+    ORANGE: "orange",
+    GREEN: "green",
     "#b9b9b9": "hatch",
     ON_DARK: "on-dark",
-    **{colour: tone.replace(", ", "-").replace(" ", "-") for tone, colour in TONES.items()},
-    "#007a5a ": "green",
+    **{
+        colour: tone.replace(", ", "-").replace(" ", "-") for tone, colour in TONES.items() if colour != GREEN
+    },
 }
 _PAINT = re.compile(r'\b(fill|stroke)="(white|#[0-9a-f]{6})"')
 
@@ -59,7 +61,9 @@ def picture_of(report: CompareReport, name: PictureName) -> Picture | str:
     if isinstance(plot, str):
         return plot
     head = plot.spec["title"]
-    untitled = replace(plot, spec={key: value for key, value in plot.spec.items() if key != "title"})
+    # The page has its own words above the drawing, and its own margins.
+    bare = {key: value for key, value in plot.spec.items() if key != "title"}
+    untitled = replace(plot, spec={**bare, "padding": 4})
     columns = list(plot.rows[0]) if plot.rows else []
     return Picture(
         name=name,

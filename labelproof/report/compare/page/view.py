@@ -12,6 +12,7 @@ from agents.snapshots import ABSENT, StepChange
 from labelproof.report.compare.model import CompareReport, MetricRow
 from labelproof.report.compare.page.flips import counted, n_flips
 from labelproof.report.compare.page.pictures import primary_row, side_names
+from labelproof.report.compare.page.words import count
 from labelproof.report.plots._units import (
     delta_words,
     direction,
@@ -32,14 +33,6 @@ VERDICTS: Mapping[str, tuple[str, str, str]] = {
 _HOLDS = {True: "✓ holds", False: "✕ broken", None: "… unproven"}
 _STATES = {"better": "▲ better", "worse": "▼ worse", "open": "◆ could be either"}
 _VALUE_CHARS = 300
-PANELS: Mapping[str, str] = {
-    "metrics": "Metrics",
-    "flips": "Items labelled differently",
-    "slices": "Slices",
-    "curves": "Confidence",
-    "cost": "Cost and time",
-    "rerun": "Asked again",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +41,7 @@ class MetricView:
 
     name: str
     role: str
+    role_words: str
     a: str
     b: str
     delta: str
@@ -56,7 +50,6 @@ class MetricView:
     state_words: str
     p: str
     detectable: str
-    margin: str
     holds: str
     n: str
     sql: str
@@ -94,11 +87,6 @@ def page_values(report: CompareReport) -> dict[str, Any]:
     }
 
 
-def count(n: int) -> str:
-    """Return a count in groups of three, with spaces that do not break."""
-    return f"{n:,}".replace(",", "\u202f")
-
-
 def diff_lines(unified: Sequence[str]) -> list[DiffLine]:
     """Return the lines of a unified diff, sign and text apart."""
     return [
@@ -124,8 +112,10 @@ def _facts(report: CompareReport) -> list[tuple[str, str, str]]:
             (
                 words,
                 delta_words(one.metric, one.delta),
-                f"{value_words(one.metric, one.value_a)} → {value_words(one.metric, one.value_b)}; "
-                f"{100 * one.confidence:g} % interval {interval_words(one.metric, one)}",
+                (
+                    f"{value_words(one.metric, one.value_a)} → {value_words(one.metric, one.value_b)}; "
+                    f"{100 * one.confidence:g} % interval {interval_words(one.metric, one)}"
+                ),
             )
         )
     gold = report.n_fixed + report.n_broke > 0
@@ -171,8 +161,9 @@ def _metric(row: MetricRow) -> MetricView:
     state = direction(one, lower_is_better=row.lower_is_better)
     measured = one.low is not None
     return MetricView(
-        name=metric_words(one.metric) + (" (less is better)" if row.lower_is_better else ""),
+        name=metric_words(one.metric),
         role=row.role,
+        role_words=_role_words(row),
         a=value_words(one.metric, one.value_a),
         b=value_words(one.metric, one.value_b),
         delta=delta_words(one.metric, one.delta),
@@ -182,11 +173,20 @@ def _metric(row: MetricRow) -> MetricView:
         p=_p(row.p_holm if row.p_holm is not None else one.p_value)
         + ("" if row.p_holm is not None or one.p_value is None else " *"),
         detectable=delta_words(one.metric, one.detectable).lstrip("+"),
-        margin="" if one.margin is None else delta_words(one.metric, one.margin).lstrip("+"),
         holds=_HOLDS[row.holds] if row.role == "guardrail" else "",
         n=count(one.n),
         sql=row.sql,
     )
+
+
+def _role_words(row: MetricRow) -> str:
+    one = row.difference
+    words = "" if row.role == "info" else str(row.role)
+    if row.role == "guardrail" and one.margin is not None:
+        words += f", at most {delta_words(one.metric, one.margin).lstrip('+')} worse"
+    if row.lower_is_better:
+        words += (", " if words else "") + "less is better"
+    return words
 
 
 def _p(value: float | None) -> str:
@@ -230,8 +230,10 @@ def _trust(report: CompareReport, names: tuple[str, str]) -> list[tuple[str, str
     else:
         floor = (
             f"{count(rerun.n_changed)} of {count(rerun.n)}",
-            f"Asked again, {names[0]} changes this many labels: about {count(round(rerun.expected_on_all))} of the "
-            f"{count(n_flips(report))} differences are what asking twice would show.",
+            (
+                f"Asked again, {names[0]} changes this many labels: about {count(round(rerun.expected_on_all))} of the "
+                f"{count(n_flips(report))} differences are what asking twice would show."
+            ),
         )
     missing = balance.n_wanted - balance.n_both
     evidence = "not tested" if balance.e_value is None else f"e-value {balance.e_value:.3g}"

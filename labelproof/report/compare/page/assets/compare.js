@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const STEP = 200;
+  const STEP = 50;
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const says = document.getElementById("flip-count");
 
