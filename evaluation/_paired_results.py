@@ -10,6 +10,7 @@ import numpy as np
 
 from evaluation._arrays import FloatArray
 from evaluation.paired import PairedDifference, PairedMethod
+from evaluation.paired_metrics import MEANS
 from labelproof.spec.metrics import MetricRef
 
 POWER = 0.8
@@ -53,6 +54,7 @@ def t_result(
     from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
 
     delta = values[1] - values[0]
+    most = math.inf if ask.metric.name in MEANS else 1.0
     half = float(stdtrit(df, 0.5 + ask.confidence / 2)) * error
     not_worse = None
     if ask.margin is not None:
@@ -62,8 +64,8 @@ def t_result(
         value_a=values[0],
         value_b=values[1],
         delta=delta,
-        low=delta - half,
-        high=delta + half,
+        low=max(-most, delta - half),
+        high=min(most, delta + half),
         p_value=float(2 * stdtr(df, -abs(delta) / error)) if p_value is None else p_value,
         n=n,
         method=method,

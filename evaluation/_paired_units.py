@@ -30,33 +30,20 @@ _TABLE_SIZE = 4_000_000  # up to here counting in a table beats sorting
 class Units:
     """Sums (U, 2J) that one unit of each kind adds for A and for B (weights in them), and how many units there are.
 
-    Units are drawn, swapped and left out one by one: items of a kind are exchangeable, clusters are all of their
-    own kind.
+    Units are exchanged and left out one by one: items of a kind are alike, clusters are all of their own kind.
     """
 
     a: FloatArray
     b: FloatArray
-    count: IntArray
+    count: FloatArray
 
     @property
     def n(self) -> int:
-        return int(self.count.sum())
+        return round(float(self.count.sum()))
 
     def values(self) -> tuple[float, float]:
         """The metric of A and of B; NaN where undefined."""
         return float(ratio_mean(self.count @ self.a)), float(ratio_mean(self.count @ self.b))
-
-    def resampled(self, resamples: int, rng: np.random.Generator) -> FloatArray:
-        """B minus A under Dirichlet weights of the units (resamples,), NaN where undefined.
-
-        The Bayesian bootstrap (Rubin 1981, Annals of Statistics 9): as many independent exponential weights as there
-        are units, which for the units of a kind together is one gamma variable.
-        """
-        parts = []
-        for size in _chunks(resamples, len(self.count)):
-            drawn = rng.standard_gamma(self.count.astype(np.float64), (size, len(self.count)))
-            parts.append(ratio_mean(drawn @ self.b) - ratio_mean(drawn @ self.a))
-        return np.concatenate(parts)
 
     def swapped(self, resamples: int, rng: np.random.Generator) -> FloatArray:
         """B minus A when every unit's A and B are exchanged with probability one half (resamples,)."""
@@ -77,22 +64,6 @@ class Units:
         moved = ways @ (self.a - self.b)
         return ratio_mean(self.b.sum(axis=0) + moved) - ratio_mean(self.a.sum(axis=0) - moved)
 
-    def jackknife_error(self) -> float:
-        """Standard error of B minus A by leaving out one unit at a time; NaN for fewer than two units.
-
-        Efron & Tibshirani (1993), eq. 11.5. For a mean it is the usual s / sqrt(n).
-        """
-        if self.n < 2:
-            return float("nan")
-        left = ratio_mean(self.count @ self.b - self.b) - ratio_mean(self.count @ self.a - self.a)
-        known = ~np.isnan(left)
-        count, left = self.count[known], left[known]
-        n = count.sum()
-        if n < 2:
-            return float("nan")
-        middle = count @ left / n
-        return float(np.sqrt((n - 1) / n * (count @ (left - middle) ** 2)))
-
 
 def kinds_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
     """Items that the metric cannot tell apart as one kind; not for money and time."""
@@ -102,7 +73,7 @@ def kinds_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
     return Units(
         a=side_sums(few, metric, of_b=False) * weight[:, None],
         b=side_sums(few, metric, of_b=True) * weight[:, None],
-        count=count,
+        count=count.astype(np.float64),
     )
 
 
@@ -118,7 +89,7 @@ def clusters_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
     return Units(
         a=np.asarray(gather @ side_sums(answers, metric, of_b=False)),
         b=np.asarray(gather @ side_sums(answers, metric, of_b=True)),
-        count=np.ones(len(ids), dtype=np.int64),
+        count=np.ones(len(ids)),
     )
 
 
@@ -173,7 +144,7 @@ def _chunks(rows: int, columns: int) -> Iterator[int]:
         yield min(size, rows - start)
 
 
-def _alike_steps(step: FloatArray, count: IntArray) -> tuple[FloatArray, IntArray]:
+def _alike_steps(step: FloatArray, count: FloatArray) -> tuple[FloatArray, FloatArray]:
     """What an exchange moves (U, 2J) without the units in which nothing moves; equal steps as one kind if that is cheap."""
     moving = np.flatnonzero((step != 0).any(axis=1))
     step, count = step[moving], count[moving]
@@ -181,10 +152,10 @@ def _alike_steps(step: FloatArray, count: IntArray) -> tuple[FloatArray, IntArra
     if len(varying) != 1 or len(count) < _MANY:
         return step, count
     _, first, kind = np.unique(step[:, varying[0]], return_index=True, return_inverse=True)
-    return step[first], np.bincount(kind, weights=count).astype(np.int64)
+    return step[first], np.bincount(kind, weights=count).astype(np.float64)
 
 
-def _halves(count: IntArray, rows: int, rng: np.random.Generator) -> FloatArray:
+def _halves(count: FloatArray, rows: int, rng: np.random.Generator) -> FloatArray:
     """How many of ``count`` units (U,) are exchanged when each is with probability one half (rows, U).
 
     Random bits counted 64 at a time, ten times as fast as drawing binomials; above ``_LARGE`` the normal limit,
@@ -207,7 +178,7 @@ def _halves(count: IntArray, rows: int, rng: np.random.Generator) -> FloatArray:
     return drawn
 
 
-def _normal_halves(step: FloatArray, count: IntArray, rows: int, rng: np.random.Generator) -> FloatArray:
+def _normal_halves(step: FloatArray, count: FloatArray, rows: int, rng: np.random.Generator) -> FloatArray:
     """What exchanges move in all (rows, 2J), from the normal limit of a sum over very many units."""
     weighted = step * count[:, None]
     values, vectors = np.linalg.eigh(step.T @ weighted / 4)

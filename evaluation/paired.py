@@ -92,7 +92,9 @@ class PairedAnswers:
         return PairedAnswers(labels=self.labels, classes=self.classes, members=self.members, **kept)  # type: ignore[arg-type]
 
 
-PairedMethod = Literal["mcnemar-tango", "paired-bootstrap", "cluster-sign-flip", "paired-t", "not-measurable"]
+PairedMethod = Literal[
+    "mcnemar-tango", "paired-jackknife", "paired-bootstrap", "cluster-sign-flip", "paired-t", "not-measurable"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

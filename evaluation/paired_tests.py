@@ -1,8 +1,9 @@
 """Is B better than A on the same items? One metric at a time, by the test that fits the metric and the sample.
 
 * shares of items (accuracy, recall of a class, failed_rate, auto_accept_rate): mid-p McNemar and Tango's interval;
-* macro-F1, F1, precision, auto_accuracy, and everything under unequal weights: paired bootstrap of the interval, and
-  a randomisation test that exchanges A's and B's answer of an item;
+* macro-F1, F1, precision, auto_accuracy, and everything under unequal weights: a randomisation test that exchanges A's
+  and B's answer of an item, and a t interval from leaving out one item at a time (with one item more on which only A,
+  and one on which only B is right: see evaluation/_pseudo_items.py);
 * cost and latency: paired t;
 * items in clusters (author, thread): A and B are exchanged in whole clusters, the interval is a t interval from leaving
   out one cluster at a time.
@@ -17,8 +18,9 @@ from statistics import NormalDist
 import numpy as np
 
 from evaluation._arrays import check_level
-from evaluation._paired_results import POWER, TIE, Ask, detectable_from, share_as_far, t_result, untested
+from evaluation._paired_results import POWER, TIE, Ask, share_as_far, t_result, untested
 from evaluation._paired_units import clusters_of_items, kinds_of_items
+from evaluation._pseudo_items import left_out_error, pseudo_items
 from evaluation.mcnemar import mcnemar_mid_p, tango_interval, tango_z
 from evaluation.paired import NO_ANSWER, BoolArray, PairedAnswers, PairedDifference
 from evaluation.paired_costs import amount_name, difference_of_means, with_known_amounts
@@ -49,7 +51,7 @@ def paired_difference(
     """One metric of B minus the same of A with interval, p-value and, given a margin, the test of "not worse".
 
     Any metric but a suite's, which has its own cases. ``margin`` >= 0 in the metric's unit (below 1 for a share).
-    ``resamples``: of the bootstrap, the randomisation and the sign flips, reproducible by ``seed``. What cannot be measured
+    ``resamples``: exchanges drawn by the randomisation tests, reproducible by ``seed``. What cannot be measured
     is None with the reason; a metric of gold without gold is not measurable, an unknown class or a bad margin
     raises ``ConfigError``. The time does not grow with n beyond counting the items, unless weights are many or
     items are in clusters.
@@ -181,46 +183,26 @@ def _of_shares(answers: PairedAnswers, ask: Ask, spoken: BoolArray) -> PairedDif
 
 
 def _of_kinds(answers: PairedAnswers, ask: Ask, n: int) -> PairedDifference:
-    """Bootstrap interval and randomisation p-value over kinds of items."""
+    """Randomisation over items, and the t interval from leaving out one item at a time."""
     units = kinds_of_items(answers, ask.metric)
     values, only = units.values(), _only_counts(answers, ask.metric)
     reason = _no_test(values, units.n, "item", ask.metric)
     if reason is not None:
-        return untested(values, ask, n, "paired-bootstrap", reason, only=only)
-    rng = np.random.default_rng(ask.seed)
-    drawn = units.resampled(ask.resamples, rng)
-    if np.ptp(drawn) < TIE:
-        return untested(values, ask, n, "paired-bootstrap", "A and B are equal in every resample", only=only)
-    delta = values[1] - values[0]
-    low, high = np.quantile(drawn, [(1 - ask.confidence) / 2, (1 + ask.confidence) / 2])
-    not_worse = None
-    if ask.margin is not None:
-        not_worse = (1 + int(np.sum(ask.sign * drawn <= -ask.margin))) / (1 + drawn.size)
-    return PairedDifference(
-        metric=ask.metric.text,
-        value_a=values[0],
-        value_b=values[1],
-        delta=delta,
-        low=min(float(low), delta),
-        high=max(float(high), delta),
-        p_value=share_as_far(units.swapped(ask.resamples, rng), delta),
-        n=n,
-        method="paired-bootstrap",
-        confidence=ask.confidence,
-        margin=ask.margin,
-        p_not_worse=not_worse,
-        detectable=detectable_from(float(drawn.std(ddof=1)), ask.confidence),
-        n_a_only=only[0],
-        n_b_only=only[1],
+        return untested(values, ask, n, "paired-jackknife", reason, only=only)
+    error = left_out_error(units, pseudo_items(answers, ask.metric))
+    swapped = units.swapped(ask.resamples, np.random.default_rng(ask.seed))
+    p_value = share_as_far(swapped, values[1] - values[0])
+    return t_result(
+        values, error, units.n - 1, ask, n=n, method="paired-jackknife", p_value=p_value, only=only
     )
 
 
 def _of_clusters(answers: PairedAnswers, ask: Ask, n: int) -> PairedDifference:
-    """Sign flips of whole clusters, and the t interval of the cluster jackknife."""
+    """Randomisation over whole clusters, and the t interval from leaving out one cluster at a time."""
     units = clusters_of_items(answers, ask.metric)
     values, only = units.values(), _only_counts(answers, ask.metric)
     reason = _no_test(values, units.n, "cluster", ask.metric)
-    error = units.jackknife_error() if reason is None else math.nan
+    error = math.nan if reason is not None else left_out_error(units)
     if reason is None and not error > TIE * max(1.0, *map(abs, values)):
         reason = "all clusters show the same difference"
     if reason is not None:
