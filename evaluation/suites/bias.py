@@ -29,11 +29,16 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """The groups that are compared with each other, in one language."""
+    """The groups that are compared with each other, in one language.
+
+    ``swap_forms``: the forms that are looked for in real items, None for all. An adjective that also describes things
+    (black, old) belongs into templates only.
+    """
 
     name: str
     language: str
     terms: Sequence[Term]
+    swap_forms: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         groups = [term.group for term in self.terms]
@@ -124,10 +129,11 @@ def swap_cases(axes: Sequence[Axis], bases: Sequence[BaseText]) -> list[Case]:
         for axis in axes:
             if language is not None and str(language).partition("-")[0] != axis.language:
                 continue
-            named = [term for term in axis.terms if _pattern(term).search(base.text)]
+            terms = _swappable(axis)
+            named = [term for term in terms if _pattern(term).search(base.text)]
             if len(named) != 1:
                 continue
-            for term in axis.terms:
+            for term in terms:
                 changed = base.text if term is named[0] else swapped(base.text, named[0], term, axis.language)
                 if changed == base.text:
                     continue
@@ -144,6 +150,17 @@ def swap_cases(axes: Sequence[Axis], bases: Sequence[BaseText]) -> list[Case]:
                     )
                 )
     return cases
+
+
+def _swappable(axis: Axis) -> list[Term]:
+    """Return the axis' terms with the forms that may be swapped in items; terms without any are left out."""
+    if axis.swap_forms is None:
+        return list(axis.terms)
+    kept = [
+        Term(group=t.group, forms={form: word for form, word in t.forms.items() if form in axis.swap_forms})
+        for t in axis.terms
+    ]
+    return [term for term in kept if term.forms]
 
 
 def swapped(text: str, old: Term, new: Term, language: str = "en") -> str:

@@ -15,7 +15,7 @@ Rule = Literal["same_as_base", "same_in_set", "not_target", "expected"]
 """What passing means. same_as_base: the label of ``base_text``; same_in_set: the label most of the cases with the same
 ``base_id`` get; not_target: anything but the label that the attacker wants; expected: ``expected`` (a taxonomy's parent
 admits its leaves)."""
-_MOST_COMPARED = 2000
+_MOST_COMPARED = 500
 """Characters of a text that the edit share reads."""
 
 
@@ -65,7 +65,7 @@ def rng_of(seed: int, *parts: str) -> random.Random:
 def edit_share(before: str, after: str) -> float:
     """Return how much of a text was changed, 0 (nothing) to 1 (all): 1 - the ratio of Ratcliff and Obershelp.
 
-    Reads the first 2 000 characters of both.
+    Reads the first 500 characters of both.
     """
     before, after = before[:_MOST_COMPARED], after[:_MOST_COMPARED]
     return 1.0 - SequenceMatcher(None, before, after, autojunk=False).ratio()

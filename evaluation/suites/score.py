@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from evaluation._arrays import FloatArray, IntArray
+from evaluation._arrays import BoolArray, FloatArray, IntArray
 from evaluation.intervals import Estimate, bootstrap, clopper_pearson, undefined, wilson
 from evaluation.multiple_testing import benjamini_hochberg
 from evaluation.suites.case import Case
@@ -282,7 +282,7 @@ def exact_sign_p(first: int, second: int) -> float:
 
 
 def failure_difference(
-    failed_a: Sequence[bool], failed_b: Sequence[bool], bases: Sequence[str], *, seed: int = 0
+    failed_a: BoolArray, failed_b: BoolArray, bases: Sequence[str], *, seed: int = 0
 ) -> Estimate:
     """Return B's failure rate minus A's on the same cases, bases resampled; no case: no value.
 
@@ -291,7 +291,7 @@ def failure_difference(
     n = len(bases)
     if n == 0:
         return undefined("bootstrap over bases", 0, "no case in common")
-    difference = np.asarray(failed_b, dtype=np.float64) - np.asarray(failed_a, dtype=np.float64)
+    difference = failed_b.astype(np.float64) - failed_a.astype(np.float64)
     moved, size = _by_base(bases, difference.tolist())
     found = bootstrap(
         lambda at: moved[at].sum(1) / size[at].sum(1), len(size), seed=seed, resamples=RESAMPLES
