@@ -54,7 +54,7 @@ def slice_heatmap(
     cells = [_cell(one, lower_is_better=lower_is_better, alpha=alpha) for one in slices]
     drawn = cells[:MOST_CELLS]
     bottom, heads = _place(drawn)
-    flat = {"scale": None, "axis": None}
+    flat: dict[str, Any] = {"scale": None, "axis": None}
     base = alt.Chart(inline(drawn))
     layers: list[Any] = [
         base.mark_rect(stroke="white", strokeWidth=1, cornerRadius=4).encode(

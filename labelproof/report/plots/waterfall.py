@@ -65,7 +65,7 @@ def waterfall_plot(
         one.update(
             y=_LINE * (i + 0.5), top=_LINE * i + 12, bottom=_LINE * (i + 1) - 12, next=_LINE * (i + 1.5)
         )
-    flat = {"scale": None, "axis": None}
+    flat: dict[str, Any] = {"scale": None, "axis": None}
     base = alt.Chart(inline(lines))
     middle = alt.Y("y:Q", **flat)
     kinds = {"total": BLUE, "up": GREEN, "down": ORANGE, "none": SOFT}

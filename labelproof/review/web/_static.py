@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -10,7 +10,11 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from labelproof.report.compare.page.view import ASSETS
+
 FOLDER = Path(__file__).parent / "static"
+FOLDERS = (FOLDER, ASSETS)
+"""Where the pages' files are: the app's own, and those of the compare page, which a file of it holds inside."""
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -31,11 +35,14 @@ class Asset:
 
 
 class Assets:
-    """The files of a folder (not below it) whose type is one that pages use; nothing else can be asked for."""
+    """The files of folders (not below them) whose type is one that pages use; nothing else can be asked for."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folders: Sequence[Path] = FOLDERS) -> None:
         self._files: Mapping[str, Asset] = {
-            path.name: _read(path) for path in sorted(folder.iterdir()) if path.suffix in _TYPES
+            path.name: _read(path)
+            for folder in folders
+            for path in sorted(folder.iterdir())
+            if path.suffix in _TYPES
         }
 
     def url(self, name: str) -> str:

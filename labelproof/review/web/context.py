@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
 from starlette.requests import Request
 
+from labelproof.report.compare.page.view import TEMPLATES as COMPARE
 from labelproof.review.model import NotAllowed, Reviewer
 from labelproof.review.web._memo import Memo
 from labelproof.review.web._visitor import Visitor, visitor_of
@@ -54,7 +55,7 @@ class Context:
 def templates(assets: Assets) -> Environment:
     """Return the page templates; autoescape is on for every file, whatever its name."""
     found = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader((TEMPLATES, COMPARE)), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     found.globals["static_url"] = assets.url
     for name in found.list_templates():  # compiled now: not for the first twenty people at once
