@@ -54,23 +54,21 @@ async def label_task(run_id: str, index: int) -> Mapping[str, int]:
 @flow(name="label", flow_run_name=run_name, persist_result=False)
 async def label(params: LabelParams) -> dict[str, Any]:
     """Label the items of a project with one strategy, and score them on gold if there is some."""
+    from labelproof.report.rollouts.production import open_production, run_production
     from labelproof.report.run_report import run_report
 
-    request = LabelRequest(**params.model_dump())
+    request = LabelRequest(**params.model_dump(exclude={"rollout"}))
     flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
-    session = await asyncio.to_thread(LabelSession.open, request, flow_run_id=flow_run_id)
-    if LISTENER is not None:
-        session.listen(LISTENER(session))
-    _SESSIONS[session.run.run_id] = session
-    try:
-        await tag_flow_run(
-            project=session.run.project,
-            strategy=session.run.strategy,
-            fingerprint=short(session.run.strategy_fp),
-        )
-        summary = await drive(session, fit=fit_task, label_batch=label_task)
-    finally:
-        del _SESSIONS[session.run.run_id]
+    production = await asyncio.to_thread(
+        open_production, request, follow=params.rollout, flow_run_id=flow_run_id
+    )
+    session = production.champion
+    await tag_flow_run(
+        project=session.run.project,
+        strategy=session.run.strategy,
+        fingerprint=short(session.run.strategy_fp),
+    )
+    summary = await run_production(production, _run_one)
     assert summary is not None  # nothing to hand over to: this is the flow
     report = await asyncio.to_thread(run_report, session.store, session.work, summary)
     _LAST[:] = [report]
@@ -78,6 +76,17 @@ async def label(params: LabelParams) -> dict[str, Any]:
     if summary.get("stopped"):
         raise RunStoppedError(str(summary["stopped"]), hint=summary.get("hint"))
     return report.to_json()
+
+
+async def _run_one(session: LabelSession) -> dict[str, Any] | None:
+    """Run one side, its batches as tasks of this flow run."""
+    if LISTENER is not None:
+        session.listen(LISTENER(session))
+    _SESSIONS[session.run.run_id] = session
+    try:
+        return await drive(session, fit=fit_task, label_batch=label_task)
+    finally:
+        del _SESSIONS[session.run.run_id]
 
 
 def _link_rows() -> None:

@@ -36,6 +36,10 @@ class LabelParams(BaseModel):
     queue: bool | None = None
     """Put what the machine may not decide into the review queue; empty = for the project's default strategy."""
 
+    rollout: bool = True
+    """Follow a roll-out under way when the strategy is the project's default: its shadow answers too, its canary decides
+    its share."""
+
 
 class ScoreParams(BaseModel):
     """Score a strategy's stored decisions against a gold split."""
@@ -86,6 +90,36 @@ class CertifyParams(BaseModel):
 
     max_cost_usd: float | None = Field(default=None, ge=0)
     """Stop when this much is spent on missing answers, US dollars; it can be resumed. Empty = no limit."""
+
+    store: str | None = None
+    """Trace store to read and write, a path or URL; empty = the project's own."""
+
+
+class PromoteParams(BaseModel):
+    """Ask a person whether a candidate becomes the champion: the run waits, suspended, for the answer."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    project: str = Field(min_length=1, examples=["projects/content_safety"])
+    """Folder of the project, for example projects/content_safety."""
+
+    strategy: str = Field(min_length=1, examples=["candidate"])
+    """Name of the candidate: a strategy file of the project."""
+
+    why: str = Field(min_length=1)
+    """Why it should become the champion; kept in the audit trail."""
+
+    by: str = Field(min_length=1)
+    """Who asks."""
+
+    evidence: str = "latest"
+    """Id of the comparison it rests on; "latest" = the newest of exactly these versions on today's gold."""
+
+    force: bool = False
+    """Ask even without a comparison that says "ship"; recorded as such."""
+
+    wait_hours: int = Field(default=168, ge=1, le=2160)
+    """How long the run waits for an answer; after that nothing changes."""
 
     store: str | None = None
     """Trace store to read and write, a path or URL; empty = the project's own."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -67,6 +67,13 @@ def run(
             "[default: for the project's default strategy]",
         ),
     ] = None,
+    rollout: Annotated[
+        bool,
+        typer.Option(
+            "--rollout/--no-rollout",
+            help="Follow a roll-out under way (shadow or canary); with --strategy none is followed.",
+        ),
+    ] = True,
     prefect: PrefectOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -80,7 +87,7 @@ def run(
         if plan:
             _show_plan(_planned(request), as_json=as_json)
             return
-        report = _execute(request, prefect, quiet=as_json)
+        report = _execute(request, prefect, quiet=as_json, follow=rollout and strategy is None)
         if as_json:
             emit_json(report.to_json())
         else:
@@ -166,14 +173,19 @@ def _planned(request: LabelRequest) -> Plan:
         return plan_run(request, work, store)
 
 
-def _execute(request: LabelRequest, prefect: Orchestration, *, quiet: bool) -> RunReport:
-    """Run under Prefect if its API answers, else at once without it, handing over if one is starting."""
+def _execute(
+    request: LabelRequest, prefect: Orchestration, *, quiet: bool, follow: bool = False
+) -> RunReport:
+    """Run under Prefect if its API answers, else at once without it, handing over if one is starting.
+
+    ``follow``: a roll-out of the project under way.
+    """
     from labelproof.stack import api_url, find_root, start_server
 
     root = find_root()
     url = api_url(root) if prefect != "off" else None
     if url is not None:
-        return _orchestrated(request, root, url, quiet=quiet)
+        return _orchestrated(request, root, url, quiet=quiet, follow=follow)
     if prefect != "start":
         if not quiet:
             why = (
@@ -182,16 +194,16 @@ def _execute(request: LabelRequest, prefect: Orchestration, *, quiet: bool) -> R
                 else f"no Prefect server is up; `{command_name()} up` starts one"
             )
             console(stderr=True).print(f"[dim]this run is not in Prefect's history ({why})[/]")
-        report = _plain(request, quiet=quiet)
+        report = _plain(request, quiet=quiet, follow=follow)
         assert report is not None
         return report
     with start_server(root) as server:
-        report = _plain(request, quiet=quiet, hand_over=_ready(server, quiet=quiet))
+        report = _plain(request, quiet=quiet, follow=follow, hand_over=_ready(server, quiet=quiet))
         if report is not None:
             return report
         ready = server.poll_ready()
         assert ready is not None  # that is why the run was handed over
-        return _orchestrated(request, root, ready, quiet=quiet)
+        return _orchestrated(request, root, ready, quiet=quiet, follow=follow)
 
 
 def _ready(server: ServerHandle, *, quiet: bool) -> Callable[[], bool]:
@@ -216,20 +228,28 @@ def _ready(server: ServerHandle, *, quiet: bool) -> Callable[[], bool]:
 
 
 def _plain(
-    request: LabelRequest, *, quiet: bool, hand_over: Callable[[], bool] | None = None
+    request: LabelRequest, *, quiet: bool, follow: bool, hand_over: Callable[[], bool] | None = None
 ) -> RunReport | None:
-    from agents.run.drive import run_plain
-    from agents.run.session import LabelSession
+    from functools import partial
+
+    from agents.run.drive import drive, new_loop_run
+    from labelproof.report.rollouts.production import open_production, run_production
     from labelproof.report.run_report import run_report
 
-    session = LabelSession.open(request)
+    production = open_production(request, follow=follow)
     with _progress(quiet=quiet) as listen:
-        session.listen(listen(session))
-        summary = run_plain(session, hand_over=hand_over)
-    return None if summary is None else run_report(session.store, session.work, summary)
+
+        async def run_one(session: LabelSession) -> Mapping[str, Any] | None:
+            session.listen(listen(session))
+            return await drive(session)
+
+        production.champion.listen(listen(production.champion))
+        first = partial(drive, hand_over=hand_over)
+        summary = new_loop_run(run_production(production, first, run_other=run_one))
+    return None if summary is None else run_report(production.store, production.champion.work, summary)
 
 
-def _orchestrated(request: LabelRequest, root: Path, url: str, *, quiet: bool) -> RunReport:
+def _orchestrated(request: LabelRequest, root: Path, url: str, *, quiet: bool, follow: bool) -> RunReport:
     """Run the Prefect flow in this process against the server at ``url``."""
     from labelproof.stack import prefect_env
 
@@ -245,7 +265,7 @@ def _orchestrated(request: LabelRequest, root: Path, url: str, *, quiet: bool) -
     with _progress(quiet=quiet) as listen:
         label_flow.LISTENER = listen
         try:
-            new_loop_run(label_flow.label(LabelParams(**values)))
+            new_loop_run(label_flow.label(LabelParams(**values, rollout=follow)))
         except label_flow.RunStoppedError:
             pass  # the report below says so
         finally:
