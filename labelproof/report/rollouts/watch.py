@@ -12,6 +12,7 @@ from labelproof.report.rollouts.intents import TICK, end_event, named, repair
 from labelproof.report.rollouts.model import MONITOR, RolloutState, in_use, running
 from labelproof.report.rollouts.monitor import CanaryReading, read_canary
 from labelproof.report.rollouts.rollback import rollback
+from labelproof.spec.errors import ConfigError
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
 
@@ -171,11 +172,15 @@ def _watch_promoted(
         state = named(store, folder.name, state.rollout_id) or state
     if not found:
         return replace(seen, state=state)
-    why = "; ".join(found.values())
+    why, refused = "; ".join(found.values()), ""
     if act and state.terms.auto_rollback:
-        done = rollback(store, str(folder.folder), why=why, by=MONITOR, now=now)
-        return replace(seen, state=done.state, alarms=tuple(fresh.values()), rolled_back=True)
-    proposal = f"roll it back: labelproof rollback {folder.name} --why ...  ({why})"
+        try:
+            done = rollback(store, str(folder.folder), why=why, by=MONITOR, now=now)
+        except ConfigError as error:  # edited by hand since: a person must look
+            refused = f"; not done by itself: {error.message}"
+        else:
+            return replace(seen, state=done.state, alarms=tuple(fresh.values()), rolled_back=True)
+    proposal = f"roll it back: labelproof rollback {folder.name} --why ...  ({why}{refused})"
     return replace(seen, state=state, alarms=tuple(fresh.values()), proposal=proposal)
 
 
