@@ -55,13 +55,41 @@ def record_look(
     """Store that the strategy was judged on a split; the same look is stored once."""
     gold = work.gold
     assert gold is not None
+    record_version_look(
+        store,
+        project=work.folder.name,
+        gold_fp=gold.fingerprint,
+        split=split,
+        split_fp=gold.split_fingerprint(split),
+        strategy=work.strategy.name,
+        strategy_fp=work.resolved.fingerprint,
+        purpose=purpose,
+        now=now,
+        reason=reason,
+    )
+
+
+def record_version_look(
+    store: TraceStore,
+    *,
+    project: str,
+    gold_fp: str,
+    split: str,
+    split_fp: str,
+    strategy: str,
+    strategy_fp: str,
+    purpose: Purpose,
+    now: datetime,
+    reason: str | None = None,
+) -> None:
+    """Store that a strategy version, which no file may hold any more, was judged; the same look is stored once."""
     row: dict[str, Any] = {
-        "project": work.folder.name,
-        "gold_fp": gold.fingerprint,
+        "project": project,
+        "gold_fp": gold_fp,
         "split": split,
-        "split_fp": gold.split_fingerprint(split),
-        "strategy": work.strategy.name,
-        "strategy_fp": work.resolved.fingerprint,
+        "split_fp": split_fp,
+        "strategy": strategy,
+        "strategy_fp": strategy_fp,
         "purpose": purpose,
     }
     keys = " AND ".join(f"{name} = ?" for name in row)
