@@ -118,7 +118,8 @@ def finished(
         lineHeight=21,
         subtitleLineHeight=17,
     )
-    spec = chart.properties(title=head, description=alt_text).to_dict()
+    # Altair checks every part against its schema, which takes longer than drawing: a test does it once.
+    spec = chart.properties(title=head, description=alt_text).to_dict(validate=False)
     spec["background"] = "white"
     spec["padding"] = 16
     spec["config"] = _CONFIG

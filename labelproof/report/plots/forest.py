@@ -111,7 +111,7 @@ def _row(one: RowLike) -> dict[str, Any]:
 
 def _numbers(found: PairedDifference) -> str:
     if found.delta is None:
-        return f"not measurable: {found.reason}" if found.reason else "not measurable"
+        return found.reason or "not measurable"
     return f"{delta_words(found.metric, found.delta)}   [{interval_words(found.metric, found)}]"
 
 
