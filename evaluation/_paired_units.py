@@ -66,11 +66,11 @@ class Units:
 
 
 def kinds_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
-    """Items that the metric cannot tell apart as one kind; not for money and time."""
+    """Items that the metric cannot tell apart as one kind, those it speaks of; not for money and time."""
     first, count = _kinds(_digits(answers, metric))
     few = answers.only(first)
     weight = np.ones(few.n) if few.weight is None else few.weight
-    return Units(
+    return _of_some(
         a=side_sums(few, metric, of_b=False) * weight[:, None],
         b=side_sums(few, metric, of_b=True) * weight[:, None],
         count=count.astype(np.float64),
@@ -78,7 +78,7 @@ def kinds_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
 
 
 def clusters_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
-    """One unit per cluster, in the order of their ids."""
+    """One unit per cluster with an item that the metric speaks of, in the order of their ids."""
     from scipy.sparse import csr_matrix
 
     assert answers.cluster is not None
@@ -86,11 +86,16 @@ def clusters_of_items(answers: PairedAnswers, metric: MetricRef) -> Units:
     weight = np.ones(answers.n) if answers.weight is None else answers.weight
     shape = (len(ids), answers.n)
     gather = csr_matrix((weight, (place, np.arange(answers.n))), shape=shape)
-    return Units(
+    return _of_some(
         a=np.asarray(gather @ side_sums(answers, metric, of_b=False)),
         b=np.asarray(gather @ side_sums(answers, metric, of_b=True)),
         count=np.ones(len(ids)),
     )
+
+
+def _of_some(*, a: FloatArray, b: FloatArray, count: FloatArray) -> Units:
+    spoken = (a != 0).any(axis=1) | (b != 0).any(axis=1)
+    return Units(a=a[spoken], b=b[spoken], count=count[spoken])
 
 
 def _digits(answers: PairedAnswers, metric: MetricRef) -> list[tuple[npt.NDArray[np.generic], int]]:

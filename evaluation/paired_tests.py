@@ -23,7 +23,7 @@ from evaluation._paired_units import clusters_of_items, kinds_of_items
 from evaluation._pseudo_items import left_out_error, pseudo_items
 from evaluation.mcnemar import mcnemar_mid_p, tango_interval, tango_z
 from evaluation.paired import NO_ANSWER, BoolArray, PairedAnswers, PairedDifference
-from evaluation.paired_costs import amount_name, difference_of_means, with_known_amounts
+from evaluation.paired_costs import amount_name, cost_ratio, difference_of_means, with_known_amounts
 from evaluation.paired_metrics import (
     MEANS,
     SHARES,
@@ -35,6 +35,8 @@ from evaluation.paired_metrics import (
 from evaluation.sample_size import detectable_effect
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.metrics import PER_CLASS, MetricRef
+
+__all__ = ["MOST_ENUMERATED_CLUSTERS", "cost_ratio", "paired_difference"]
 
 MOST_ENUMERATED_CLUSTERS = 12
 
