@@ -68,7 +68,9 @@ def two_streams(
         )
     n = min(len(a) // per_block, len(b))
     estimates = (wilson(int(a.sum()), len(a)), wilson(int(b.sum()), len(b)))
-    empty = None if n else f"{len(b)} new and {len(a)} old observations are no block of 1 and {per_block} yet"
+    empty = (
+        None if n else f"it takes 1 new and {per_block} old observations, and there are {len(b)} and {len(a)}"
+    )
     log_e, alarm_at = 0.0, None
     if n:
         blocks = a[: n * per_block].reshape(n, per_block).mean(axis=1)

@@ -123,3 +123,63 @@ class PromoteParams(BaseModel):
 
     store: str | None = None
     """Trace store to read and write, a path or URL; empty = the project's own."""
+
+
+class ExperimentParams(BaseModel):
+    """Run strategies over the same items and compare them by a rule that is written before the first call."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    project: str = Field(min_length=1, examples=["projects/content_safety"])
+    """Folder of the project, for example projects/content_safety."""
+
+    arms: list[str] = Field(min_length=2, examples=[["champion", "candidate"]])
+    """Strategies of the project; the first is what the others are compared with. NAME@FINGERPRINT: a stored version."""
+
+    split: str = "test"
+    """Gold split to compare on: test or certify."""
+
+    items: str | None = None
+    """In place of gold: so many items without gold, drawn at random, or "all". Empty = compare on gold."""
+
+    budget_usd: float | None = Field(default=None, ge=0)
+    """Stop when all arms together have spent this much, US dollars; it can be resumed. Empty = no limit."""
+
+    name: str | None = None
+    """What to call it; empty = the names of the arms."""
+
+    primary: str | None = None
+    """What must get better, for example macro_f1; empty = the project's experiments.primary."""
+
+    goal: Literal["better", "not_worse"] | None = None
+    """not_worse: enough if it is proven not worse by the margin; empty = the project's experiments.goal."""
+
+    again: bool = False
+    """Plan a new experiment, even if the same one is unfinished or has ended."""
+
+    experiment: str | None = None
+    """Id of a stored experiment to go on with; then the fields above only have to name its project and arms."""
+
+    batch_size: int = Field(default=200, ge=1, le=5_000)
+    """Items per Prefect task."""
+
+    store: str | None = None
+    """Trace store to write, a path or URL; empty = the project's own."""
+
+
+class ArmParams(BaseModel):
+    """One arm of a running experiment; started by the flow "experiment", not by hand."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    experiment: str = Field(min_length=1)
+    """Id of the experiment."""
+
+    arm: str = Field(min_length=1)
+    """Name of the arm."""
+
+    repeat: int = Field(default=0, ge=0, le=1)
+    """1: the first arm asked again, to see how many labels change by themselves."""
+
+    batch_size: int = Field(default=200, ge=1, le=5_000)
+    """Items per Prefect task."""

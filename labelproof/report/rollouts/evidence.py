@@ -115,7 +115,7 @@ def find_certificate(store: TraceStore, work: Workload, now: datetime) -> Certif
 
 
 def _compare(champion: Workload, candidate: Workload) -> str:
-    return f"labelproof compare {candidate.folder.name} {champion.strategy.name} {candidate.strategy.name}"
+    return f"labelproof compare {champion.strategy.name} {candidate.strategy.name} --project {candidate.folder.name}"
 
 
 def _other(store: TraceStore, project: str, wanted: str, candidate_fp: str) -> str:
