@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tests.evaluation.paired_answers import paired, random_answers
 CLASSES = ["c0", "c1", "c2", "c3"]
 
 
-def _one_class(of: Callable[..., float], c: int) -> Callable[..., float]:
+def _one_class(of: Callable[..., Any], c: int) -> Callable[..., float]:
     return lambda gold, said: of(gold, said, labels=[c], average=None, zero_division=np.nan)[0]
 
 
@@ -96,7 +97,7 @@ def test_acceptance() -> None:
 
 def test_what_cannot_be_asked_is_refused() -> None:
     x = paired(None, ["a"], ["b"], classes="ab")
-    arguments = {"members": x.members, "classes": x.classes, "weights": np.ones((1, 1))}
+    arguments: dict[str, Any] = {"members": x.members, "classes": x.classes, "weights": np.ones((1, 1))}
     for name, text in (("accuracy", "expected gold"), ("latency_ms", "money or time")):
         with pytest.raises(ConfigError, match=text):
             metric_values(None, x.a, x.accepted_a, metric=parse_metric(name), **arguments)
