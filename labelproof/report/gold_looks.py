@@ -93,7 +93,9 @@ def record_version_look(
         "purpose": purpose,
     }
     keys = " AND ".join(f"{name} = ?" for name in row)
-    known = store.query(f"SELECT 1 FROM gold_looks WHERE {keys}", list(row.values()), fresh=True)
+    known = store.query(
+        f"SELECT 1 FROM gold_looks WHERE {keys}", list(row.values()), fresh=True, only=["gold_looks"]
+    )
     if known.num_rows and purpose != "tuning":
         return
     store.append("gold_looks", {**{k: [v] for k, v in row.items()}, "reason": [reason], "ts": [now]})
@@ -103,7 +105,10 @@ def all_looks(store: TraceStore, project: str) -> list[Look]:
     """Return every look at a project's gold, oldest first."""
     answers, _ = _versions(store, project)
     rows = store.query(
-        "SELECT * FROM gold_looks WHERE project = ? ORDER BY ts, strategy_fp", [project], fresh=True
+        "SELECT * FROM gold_looks WHERE project = ? ORDER BY ts, strategy_fp",
+        [project],
+        fresh=True,
+        only=["gold_looks"],
     ).to_pylist()
     return [
         Look(
@@ -177,6 +182,7 @@ def _versions(store: TraceStore, project: str) -> tuple[dict[str, str], dict[str
         " WHERE project = ? GROUP BY strategy_fp",
         [project],
         fresh=True,
+        only=["strategies"],
     ).to_pylist():
         fp = answers_fingerprint(orjson.loads(row["spec_json"]))
         answers[row["strategy_fp"]] = fp

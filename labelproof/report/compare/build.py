@@ -11,7 +11,7 @@ from agents.snapshots import diff_snapshots
 from evaluation._arrays import IntArray
 from labelproof.report.compare.advice import next_step, notes_on
 from labelproof.report.compare.data import Runs, SideAnswers, read_repeats, read_sides, wanted_without_gold
-from labelproof.report.compare.flips import read_flips
+from labelproof.report.compare.flips import MOST_READ, read_flips
 from labelproof.report.compare.gold import (
     NO_GOLD,
     GoldItems,
@@ -40,7 +40,6 @@ from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
 
 __all__ = ["compare", "record"]
-MOST_FLIPS = 2000
 
 
 class _PlannedArm(Protocol):
@@ -97,7 +96,7 @@ def compare(
     repeat: int = 0,
     now: datetime,
     seed: int = 0,
-    most_flips: int = MOST_FLIPS,
+    most_flips: int = MOST_READ,
     times: PhaseTimes | None = None,
 ) -> CompareReport:
     """Return the comparison of B against A on the gold items of a split that both answered.

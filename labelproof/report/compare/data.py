@@ -24,9 +24,8 @@ from labelproof.store import TraceStore
 
 _SAID = """
 SELECT
-    hash(item_id, $salt) AS h, CASE WHEN decision <> 'failed' OR decision IS NULL THEN label END AS label,
-    coalesce(decision = 'auto_accept', false) AS accepted, confidence, cost_usd, latency_ms,
-    list_position($runs, run_id) - 1 AS run, ts
+    hash(item_id, $salt) AS h, label, coalesce(decision = 'failed', false) AS failed,
+    coalesce(decision = 'auto_accept', false) AS accepted, confidence, cost_usd, latency_ms, {run} AS run, ts
 FROM {table} WHERE strategy_fp = $fp AND run_id IN ({listed})
 """
 _RUNS = """
@@ -132,7 +131,7 @@ def read_repeats(store: TraceStore, keys: Keys, salt: int, runs: Runs, compared:
     cell = at[kept] * n_repeats + run_repeat[kept]
     cells, place = np.unique(cell, return_inverse=True)
     chosen = kept[_latest(table.take(pa.array(kept)), place, len(cells))]
-    labels, codes = _codes(table["label"])
+    labels, codes = _labels(table)
     return Repeats(
         labels=labels, item=cells // n_repeats, label=codes[chosen], repeat=np.asarray(cells % n_repeats)
     )
@@ -161,8 +160,11 @@ def gold_codes(gold: GoldItems, lookup: Mapping[str, int]) -> IntArray:
 def _said(store: TraceStore, salt: int, fp: str, runs: Sequence[str]) -> pa.Table:
     names = {f"run{i}": run for i, run in enumerate(runs)}
     listed = ", ".join(f"${name}" for name in names) or "NULL"
-    sql = " UNION ALL ".join(_SAID.format(table=table, listed=listed) for table in TABLES)
-    params = {**names, "runs": list(runs), "salt": salt, "fp": fp}
+    which = "0" if len(runs) == 1 else "list_position($runs, run_id) - 1"
+    sql = " UNION ALL ".join(_SAID.format(table=table, listed=listed, run=which) for table in TABLES)
+    params: dict[str, object] = {**names, "salt": salt, "fp": fp}
+    if len(runs) != 1:
+        params["runs"] = list(runs)
     return store.query(sql, params, fresh=True, only=TABLES)
 
 
@@ -175,7 +177,7 @@ def _read_side(
     at = positions(keys, order, np.asarray(table["h"].combine_chunks()))
     row = _latest(table, at, n)
     there = row >= 0
-    labels, label = _codes(table["label"])
+    labels, label = _labels(table)
     run = np.asarray(table["run"].combine_chunks(), dtype=np.int64)
     accepted = np.asarray(table["accepted"].combine_chunks())
 
@@ -211,13 +213,20 @@ def _latest(table: pa.Table, at: IntArray, n: int) -> IntArray:
     return found
 
 
+def _labels(table: pa.Table) -> tuple[tuple[str, ...], IntArray]:
+    """Return the labels and each row's code, ``NO_ANSWER`` where the strategy failed."""
+    labels, codes = _codes(table["label"])
+    codes[np.asarray(table["failed"].combine_chunks())] = NO_ANSWER
+    return labels, codes
+
+
 def _codes(values: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], IntArray]:
     """Return the distinct strings and each row's code, -1 for null."""
     whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if isinstance(whole, pa.ChunkedArray):  # an empty one stays chunked
         whole = pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.array([], type=pa.string())
     encoded = whole.dictionary_encode()
-    codes = np.asarray(pc.fill_null(encoded.indices, -1), dtype=np.int64)
+    codes = np.array(pc.fill_null(encoded.indices, -1), dtype=np.int64)
     return tuple(encoded.dictionary.to_pylist()), codes
 
 

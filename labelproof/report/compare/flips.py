@@ -20,9 +20,10 @@ from labelproof.store import TraceStore
 
 Kind = Literal["fixed", "broke", "both_wrong", "no_gold"]
 KINDS: tuple[Kind, ...] = ("broke", "fixed", "both_wrong", "no_gold")
-MOST_READ = 2000
+MOST_READ = 1000
 """Of each kind; the others are only counted."""
-_CHARS_READ = 4 * 160
+_CHARS_SHOWN = 160
+_CHARS_READ = 4 * _CHARS_SHOWN
 _SURE = 0.9
 _TEXTS = """
 WITH mine AS (
@@ -38,7 +39,8 @@ FROM mine AS m LEFT JOIN (
 _STEPS = """
 SELECT s.item_id, s.run_id, s.seq, arg_max(s.name, s.ts) AS name, arg_max(s.status, s.ts) AS status,
     arg_max(coalesce(s.output_hash, ''), s.ts) AS output_hash
-FROM steps AS s SEMI JOIN flipped_runs AS f ON f.item_id = s.item_id AND f.run_id = s.run_id
+FROM (SELECT * FROM steps WHERE item_id IN (SELECT item_id FROM flipped_runs)) AS s
+SEMI JOIN flipped_runs AS f ON f.item_id = s.item_id AND f.run_id = s.run_id
 GROUP BY ALL ORDER BY s.item_id, s.run_id, s.seq
 """
 _PEOPLE = """
@@ -67,7 +69,7 @@ def read_flips(
     *,
     most: int = MOST_READ,
 ) -> Flips:
-    """Return the flips of a comparison; of each kind the ``most`` with the smallest item ids are read."""
+    """Return the flips of a comparison; of each kind ``most``, drawn by their hash, are read."""
     answers = pairs.answers
     changed = np.flatnonzero(answers.a != answers.b)
     kinds = _kinds(answers.gold, answers.a, answers.b, changed)
@@ -75,7 +77,7 @@ def read_flips(
     chosen: list[int] = []
     for code in range(len(KINDS)):
         mine = changed[kinds == code]
-        chosen += _smallest_ids(pairs, mine, most)
+        chosen += _some(pairs, mine, most)
     if not chosen:
         return Flips(counts=counts, shown=(), left_out=0)
     kind_of = dict(zip(changed.tolist(), kinds.tolist(), strict=True))
@@ -110,6 +112,16 @@ def read_flips(
     return Flips(counts=counts, shown=tuple(shown), left_out=len(changed) - len(shown))
 
 
+def one_line(text: str) -> str:
+    """Return the beginning of a text on one line, hidden characters written as their code points."""
+    line = " ".join(text.split())
+    if line.isprintable() and len(line) <= _CHARS_SHOWN:
+        return line
+    return "".join(
+        part.text if part.code is None else f"[{part.code}]" for part in excerpt(text, _CHARS_SHOWN)
+    )
+
+
 def _kinds(gold: IntArray | None, a: IntArray, b: IntArray, places: IntArray) -> IntArray:
     if gold is None:
         return np.full(len(places), KINDS.index("no_gold"), dtype=np.int64)
@@ -119,12 +131,9 @@ def _kinds(gold: IntArray | None, a: IntArray, b: IntArray, places: IntArray) ->
     ).astype(np.int64)
 
 
-def _smallest_ids(pairs: Pairs, places: IntArray, most: int) -> list[int]:
-    """Ids are hashes: the smallest are a sample that is the same every time, in any order of the store's rows."""
-    ids = pairs.item_ids.take(pa.array(pairs.index[places]))
-    order = (
-        np.argsort(np.array(ids.to_pylist(), dtype=object)) if len(places) else np.zeros(0, dtype=np.int64)
-    )
+def _some(pairs: Pairs, places: IntArray, most: int) -> list[int]:
+    """Keys are hashes: the smallest are a random sample, the same every time in any order of the store's rows."""
+    order = np.argsort(pairs.keys[pairs.index[places]])
     return [int(place) for place in places[order[:most]]]
 
 
@@ -169,8 +178,7 @@ class _Facts:
         return str(self._texts.get(item_id, {}).get("external_id") or item_id)
 
     def excerpt(self, item_id: str) -> str:
-        text = self._texts.get(item_id, {}).get("text") or ""
-        return "".join(part.text if part.code is None else f"[{part.code}]" for part in excerpt(text))
+        return one_line(self._texts.get(item_id, {}).get("text") or "")
 
     def step(self, item_id: str) -> str | None:
         return self._steps[item_id]

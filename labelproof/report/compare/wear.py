@@ -48,13 +48,13 @@ def look_at(
             purpose="score",
             now=now,
         )
-    n_looks = len({look.answers_fp for look in _looks(store, project, gold)})
+    judged = {look.answers_fp for look in before} | {answers_fingerprint(one.snapshot) for one in versions}
     if gold.split == "certify":
         notes.append(
             "these items are there to certify strategies: who has seen results on them may tune to them, so strategy "
             "versions made from now on are not certified on them; compare on --gold test"
         )
-    return GoldWear(n_looks=n_looks, split_fp=split_fp, notes=tuple(notes))
+    return GoldWear(n_looks=len(judged), split_fp=split_fp, notes=tuple(notes))
 
 
 def _looks(store: TraceStore, project: str, gold: GoldItems) -> list[Look]:
