@@ -86,11 +86,18 @@ def workload_of(store: TraceStore, project: str, ref: str, *, root: Path | None 
     return found
 
 
-def workload_from(snapshot: Mapping[str, Any], sources: Sources | Workload, store: TraceStore) -> Workload:
+def workload_from(
+    snapshot: Mapping[str, Any],
+    sources: Sources | Workload,
+    store: TraceStore,
+    *,
+    golds: Sequence[GoldSet] = (),
+) -> Workload:
     """Return a snapshot, stored or composed, ready to run on the project's items.
 
     Its examples and calibration gold are those it was stored with: from the files where they still say so, else from
-    the store. An item that it learned from is in none of the other gold splits. ``ConfigError`` names what is lost.
+    ``golds`` or the store. An item that it learned from is in none of the other gold splits. ``ConfigError`` names
+    what is lost.
     """
     rebuilt = rebuild(snapshot, sources.folder)
     return Workload(
@@ -98,7 +105,7 @@ def workload_from(snapshot: Mapping[str, Any], sources: Sources | Workload, stor
         strategy=rebuilt.strategy,
         resolved=rebuilt.resolved,
         items=sources.read.items,
-        gold=_gold(snapshot, sources, store),
+        gold=_gold(snapshot, sources, store, golds),
         read=sources.read,
         project_fp=project_fingerprint(rebuilt.folder),
     )
@@ -157,7 +164,9 @@ def _known(store: TraceStore, folder: ProjectFolder) -> str:
     return f"files: {', '.join(folder.strategy_names()) or 'none'}; stored versions, newest first: {shown}"
 
 
-def _gold(snapshot: Mapping[str, Any], sources: Sources | Workload, store: TraceStore) -> GoldSet | None:
+def _gold(
+    snapshot: Mapping[str, Any], sources: Sources | Workload, store: TraceStore, golds: Sequence[GoldSet]
+) -> GoldSet | None:
     """Return the gold with the examples and calibration rows of the snapshot; today's where they agree."""
     gold = sources.gold
     now = {name: _rows_of(gold, name) for name in ("examples", "calibration")}
@@ -167,14 +176,16 @@ def _gold(snapshot: Mapping[str, Any], sources: Sources | Workload, store: Trace
         wanted["examples"] = examples
     calibration = shared(snapshot, "calibration", None)
     if calibration is not None and calibration["fingerprint"] != digest(now["calibration"]):
-        wanted["calibration"] = _stored_calibration(store, sources.folder.name, calibration)
+        known = (rows for rows in (_rows_of(gold, "calibration") for gold in golds) if _is(rows, calibration))
+        found = next(known, None)
+        wanted["calibration"] = found or _stored_calibration(store, sources.folder.name, calibration)
     if not wanted:
         return gold
     learned = {item_id for rows in wanted.values() for item_id, _ in rows}
     kept = [
         row for row in (gold.rows if gold else ()) if row.split not in wanted and row.item_id not in learned
     ]
-    texts = _items(store, sources, learned)
+    texts = _items(store, sources, golds, learned)
     rows = [
         GoldRow(
             item_id=item_id,
@@ -215,7 +226,7 @@ def _stored_calibration(store: TraceStore, project: str, wanted: Mapping[str, An
     for row in rows:
         versions.setdefault(row["gold_fp"], []).append([row["item_id"], row["label"]])
     for pairs in versions.values():
-        if len(pairs) == wanted["n"] and digest(sorted(pairs)) == wanted["fingerprint"]:
+        if _is(sorted(pairs), wanted):
             return sorted(pairs)
     raise ConfigError(
         f"the strategy was fitted on {wanted['n']} calibration items that neither the gold file nor one of the "
@@ -224,9 +235,16 @@ def _stored_calibration(store: TraceStore, project: str, wanted: Mapping[str, An
     )
 
 
-def _items(store: TraceStore, sources: Sources | Workload, ids: Iterable[str]) -> dict[str, Item]:
+def _is(rows: Sequence[Sequence[str]], wanted: Mapping[str, Any]) -> bool:
+    return (len(rows), digest(rows)) == (wanted["n"], wanted["fingerprint"])
+
+
+def _items(
+    store: TraceStore, sources: Sources | Workload, golds: Sequence[GoldSet], ids: Iterable[str]
+) -> dict[str, Item]:
     """Return the items of ``ids`` from the sources, else from the store; ``ConfigError`` if a text is lost."""
-    own = {item.id: item for item in (*sources.read.items, *(sources.gold.items if sources.gold else ()))}
+    brought = [item for gold in (*golds, sources.gold) if gold is not None for item in gold.items]
+    own = {item.id: item for item in (*brought, *sources.read.items)}
     found = {item_id: own[item_id] for item_id in ids if item_id in own}
     missing = sorted(set(ids) - found.keys())
     if missing:

@@ -80,7 +80,9 @@ def plan_run(request: LabelRequest, work: Workload, store: TraceStore) -> Plan:
     the same items counts as reused, the rest is an upper bound. Tokens: a sample of prompts, 4 characters
     a token; output: the mean of stored calls of the step, else the model's ``max_tokens``.
     """
-    items = list({i.id: i for i in (*work.items, *work.gold_items("calibration"))}.values())
+    fits = any(step.spec.kind == "calibrate" for step in work.resolved.steps)
+    calibration = work.gold_items("calibration") if fits else []
+    items = list({i.id: i for i in (*work.items, *calibration)}.values())
     resources = _resources(work, store)
     steps = [build_step(step, resources) for step in work.resolved.steps]
     specs = [step.resolved.fingerprint for step in steps if isinstance(step, ModelStep)]
@@ -106,7 +108,7 @@ def plan_run(request: LabelRequest, work: Workload, store: TraceStore) -> Plan:
         strategy_fp=work.resolved.fingerprint,
         n_items=len(work.items),
         n_rows_skipped=len(work.read.errors),
-        n_calibration=len(work.gold_items("calibration")),
+        n_calibration=len(calibration),
         steps=tuple(plans),
     )
 
