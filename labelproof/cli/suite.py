@@ -246,7 +246,7 @@ def _show(
             out.print(part)
     colours = {"broken": "bold red", "holds": "green", "unproven": "yellow", "not measured": "yellow"}
     for guardrail in guardrails:
-        out.print(guardrail_line(guardrail), style=colours[guardrail.state], markup=False)
+        out.print(guardrail_line(guardrail), style=colours[guardrail.state], markup=False, soft_wrap=True)
     name = command_name()
     for result in results:
         if result.score.total.n_failed:

@@ -191,9 +191,9 @@ def _row(result: SuiteResult, outcome: Outcome, text_hash: str) -> dict[str, Any
 
 
 def _reason(outcome: Outcome) -> str | None:
-    """Return why a case failed, and what noticed it: a label that goes to a person did no harm."""
-    if outcome.passed or outcome.reason is None:
-        return None
+    """Return why a case failed, and what noticed it: a label that goes to a person did no harm; or why it says nothing."""
+    if outcome.passed is not False or outcome.reason is None:
+        return outcome.reason
     noticed = (
         f"; noticed: {', '.join(dict.fromkeys(outcome.answer.signals))}" if outcome.answer.signals else ""
     )
