@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,7 +190,7 @@ def test_answers_that_get_lost_break_the_split(store: TraceStore, folder: Path) 
     assert seen.canary is not None
     assert [split.alarm for split in seen.canary.splits] == [False, True]
     assert seen.alarms[0].startswith("answered units split")
-    unfinished = {
+    unfinished: dict[str, list[Any]] = {
         "run_id": ["r9"],
         "ts": [NOW + timedelta(hours=9)],
         "event": ["stopped"],

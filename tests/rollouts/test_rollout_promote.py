@@ -10,6 +10,7 @@ import pytest
 
 from agents.run.workload import load_workload
 from labelproof.report.rollouts import intents
+from labelproof.report.rollouts.champion_file import replace_file
 from labelproof.report.rollouts.events import read_rollouts
 from labelproof.report.rollouts.intents import Outcome, repair
 from labelproof.report.rollouts.promote import promote, propose, reject
@@ -40,14 +41,16 @@ def champion(folder: Path) -> Path:
     return folder / "strategies" / "champion.yaml"
 
 
-def promoted(store: TraceStore, folder: Path, *, day: int = 0, **more: bool) -> Outcome:
+def promoted(store: TraceStore, folder: Path, *, day: int = 0, force: bool = False) -> Outcome:
     now = NOW + timedelta(days=day)
     pair = pair_of(store, folder, now=now)
-    return promote(store, pair, why="it is better", by="ann", now=now, **more)
+    return promote(store, pair, why="it is better", by="ann", now=now, force=force)
 
 
-def rolled_back(store: TraceStore, folder: Path, *, day: int = 1, **more: bool) -> Outcome:
-    return rollback(store, str(folder), why="complaints", by="bob", now=NOW + timedelta(days=day), **more)
+def rolled_back(store: TraceStore, folder: Path, *, day: int = 1, force: bool = False) -> Outcome:
+    return rollback(
+        store, str(folder), why="complaints", by="bob", now=NOW + timedelta(days=day), force=force
+    )
 
 
 def test_the_candidate_becomes_the_champion_under_its_name(store: TraceStore, folder: Path) -> None:
@@ -158,7 +161,7 @@ def test_a_kill_in_the_middle_is_repaired(
     if what == "rollback":
         promoted(store, folder, force=True)
     before = champion(folder).read_bytes()
-    real = intents.replace_file
+    real = replace_file
 
     def killed(path: Path, text: str) -> None:
         if where == "after the file":
