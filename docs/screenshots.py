@@ -285,15 +285,16 @@ class _Camera:
             animations="disabled",
             clip={"x": 0, "y": 0, "width": size["width"], "height": height},
         )
-        path.write_bytes(palette_png(self._pixels(picture)))
+        path.write_bytes(palette_png(pixels_of(self._browser, picture)))
         return path
 
-    def _pixels(self, picture: bytes) -> npt.NDArray[np.uint8]:
-        """Return the pixels (height, width, 3) of a PNG, which the browser reads for us."""
-        page = self._browser.new_page()
-        width, height, data = page.evaluate(_READ_PIXELS, base64.b64encode(picture).decode())
-        page.close()
-        return np.frombuffer(base64.b64decode(data), dtype=np.uint8).reshape(height, width, 4)[:, :, :3]
+
+def pixels_of(browser: Browser, picture: bytes) -> npt.NDArray[np.uint8]:
+    """Return the pixels (height, width, 3) of a PNG, which the browser reads for us."""
+    page = browser.new_page()
+    width, height, data = page.evaluate(_READ_PIXELS, base64.b64encode(picture).decode())
+    page.close()
+    return np.frombuffer(base64.b64decode(data), dtype=np.uint8).reshape(height, width, 4)[:, :, :3]
 
 
 _READ_PIXELS = """async picture => {

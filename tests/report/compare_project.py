@@ -36,7 +36,12 @@ class Said:
 
 
 def two_strategies(
-    make_project: MakeProject, gold: Sequence[tuple[int, str, str]], *, n_items: int, experiments: str = "", **more: Any
+    make_project: MakeProject,
+    gold: Sequence[tuple[int, str, str]],
+    *,
+    n_items: int,
+    experiments: str = "",
+    **more: Any,
 ) -> Path:
     """Return a project with the strategies champion and candidate (another temperature) and its `experiments`."""
     folder = make_project(URL, gold=gold, n_items=n_items, **more)
@@ -65,7 +70,8 @@ def store_answers(
     name = work.folder.name
     by_number = {item.external_id: item.id for item in work.items}
     rows = [
-        (by_number[f"m{number}"], said if isinstance(said, Said) else Said(label=said)) for number, said in answers.items()
+        (by_number[f"m{number}"], said if isinstance(said, Said) else Said(label=said))
+        for number, said in answers.items()
     ]
     n = len(rows)
     known = item_rows(store, name, work, at) | gold_rows(store, name, work, at)
@@ -109,7 +115,9 @@ def store_answers(
     return fp
 
 
-def compared(store: TraceStore, folder: Path, a: str = "champion", b: str = "candidate", **more: Any) -> CompareReport:
+def compared(
+    store: TraceStore, folder: Path, a: str = "champion", b: str = "candidate", **more: Any
+) -> CompareReport:
     """Return the comparison of two strategies of the project."""
     return compare(store, find_project(str(folder)), a, b, **{"now": NOW, **more})
 

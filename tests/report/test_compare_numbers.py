@@ -28,12 +28,19 @@ def a_says(i: int) -> Said:
     """Wrong on 0-9; fails on 59; accepts right answers from 30 on."""
     if i == 59:
         return Said(label=None, confidence=None, cost_usd=0.002, latency_ms=50.0)
-    return Said(label=wrong(i) if i < 10 else truth(i), accepted=i >= 30, confidence=0.6 + 0.3 * (i >= 10), cost_usd=0.002)
+    return Said(
+        label=wrong(i) if i < 10 else truth(i),
+        accepted=i >= 30,
+        confidence=0.6 + 0.3 * (i >= 10),
+        cost_usd=0.002,
+    )
 
 
 def b_says(i: int) -> Said:
     """Wrong on 8-11: fixes 0-7, breaks 10 and 11; answers 59 rightly."""
-    return Said(label=wrong(i) if 8 <= i < 12 else truth(i), accepted=i >= 20, confidence=0.95, cost_usd=0.001)
+    return Said(
+        label=wrong(i) if 8 <= i < 12 else truth(i), accepted=i >= 20, confidence=0.95, cost_usd=0.001
+    )
 
 
 @pytest.fixture
@@ -51,7 +58,11 @@ def store(tmp_path: Path, folder: Path) -> TraceStore:
     store_answers(opened, folder, "champion", {i: a_says(i) for i in range(N)})
     store_answers(opened, folder, "candidate", {i: b_says(i) for i in range(N)})
     store_answers(
-        opened, folder, "champion", {i: wrong(i) if i in (10, 40) else a_says(i).label for i in range(10, 50)}, repeat=1
+        opened,
+        folder,
+        "champion",
+        {i: wrong(i) if i in (10, 40) else a_says(i).label for i in range(10, 50)},
+        repeat=1,
     )
     return opened
 
@@ -128,12 +139,22 @@ def test_flips_say_what_each_side_said(report: CompareReport) -> None:
     assert set(broke) == {"m10", "m11"}
     ten = broke["m10"]
     assert (ten.gold, ten.label_a, ten.label_b) == ("hate", "hate", "spam")
-    assert (ten.confidence_a, ten.confidence_b, ten.decision_a, ten.decision_b) == (pytest.approx(0.9), 0.95, "review", "review")
+    assert (ten.confidence_a, ten.confidence_b, ten.decision_a, ten.decision_b) == (
+        pytest.approx(0.9),
+        0.95,
+        "review",
+        "review",
+    )
     assert ten.stability == "unstable"
     assert broke["m11"].stability == "stable"
     assert ten.excerpt == "text number 10 for the reader"
     failed = next(flip for flip in report.flips if flip.external_id == "m59")
-    assert (failed.label_a, failed.decision_a, failed.kind, failed.stability) == (None, "failed", "fixed", "unknown")
+    assert (failed.label_a, failed.decision_a, failed.kind, failed.stability) == (
+        None,
+        "failed",
+        "fixed",
+        "unknown",
+    )
 
 
 def test_slices_are_by_the_projects_metadata_and_corrected_together(report: CompareReport) -> None:
@@ -164,7 +185,9 @@ def test_the_strategies_change_and_the_only_change_has_all_of_the_difference(rep
     assert report.why.n_new_calls == 0
 
 
-def test_both_looks_at_the_gold_are_stored_once(report: CompareReport, store: TraceStore, folder: Path) -> None:
+def test_both_looks_at_the_gold_are_stored_once(
+    report: CompareReport, store: TraceStore, folder: Path
+) -> None:
     assert report.n_looks == 2
     assert compared(store, folder).n_looks == 2
     looks = run_sql(store, "SELECT strategy, purpose, split FROM gold_looks ORDER BY strategy")

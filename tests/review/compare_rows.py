@@ -53,7 +53,7 @@ def add_arms(store: TraceStore, item_id: str, *, labels: Mapping[str, str] | Non
         run_id, label = f"run-{arm}", said[arm]
         outputs = [SAME, {"label": label, "confidence": 0.8}]
         written = [orjson.dumps(output).decode() for output in outputs]
-        keys = [f"{arm}-normalize", f"{arm}-label"]
+        keys = [f"{arm}-normalize-{item_id}", f"{arm}-label-{item_id}"]
         texts = [PROMPTS[arm], "the item", written[1]]
         store.append_many(
             {
@@ -81,7 +81,7 @@ def add_arms(store: TraceStore, item_id: str, *, labels: Mapping[str, str] | Non
                     "ts": [AT, AT],
                 },
                 "calls": {
-                    "call_key": [f"{arm}-call"],
+                    "call_key": [f"{arm}-call-{item_id}"],
                     "run_id": [run_id],
                     "item_id": [item_id],
                     "step_key": [keys[1]],
