@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import runtime
-from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import (
+    acreate_image_artifact,
+    acreate_link_artifact,
+    acreate_markdown_artifact,
+    acreate_table_artifact,
+)
 from prefect.client.orchestration import get_client
 
 if TYPE_CHECKING:
@@ -23,13 +28,17 @@ def run_name() -> str:
 
 
 async def tag_flow_run(*, project: str, strategy: str, fingerprint: str) -> None:
-    """Tag the current flow run with what it runs; ``with tags()`` would reach only its tasks."""
+    """Tag the current flow run with what it runs."""
+    await add_tags(f"project:{project}", f"strategy:{strategy}", f"fp:{fingerprint}")
+
+
+async def add_tags(*tags: str) -> None:
+    """Add tags to the current flow run; ``with tags()`` would reach only its tasks."""
     flow_run_id = runtime.flow_run.id
     if not flow_run_id:
         return
-    tags = {f"project:{project}", f"strategy:{strategy}", f"fp:{fingerprint}", *runtime.flow_run.tags}
     async with get_client() as client:
-        await client.update_flow_run(flow_run_id, tags=sorted(tags))
+        await client.update_flow_run(flow_run_id, tags=sorted({*tags, *runtime.flow_run.tags}))
 
 
 async def leave_label_artifacts(report: RunReport) -> None:
@@ -62,6 +71,39 @@ async def leave_certify_artifacts(report: dict[str, Any], pictures: Sequence[Pat
             image_url=f"data:image/png;base64,{encoded}",
             key=f"{key}-{_slug(picture.stem)}",
             description="Error rate against coverage: what gold shows, what is proven, what was promised",
+        )
+
+
+async def leave_plan_artifact(project: str, markdown: str) -> None:
+    """Leave an experiment's plan with what it will cost, before anything is spent."""
+    await acreate_markdown_artifact(
+        markdown,
+        key=f"experiment-{_slug(project)}-plan",
+        description="The rule, written before the first call",
+    )
+
+
+async def leave_experiment_artifacts(
+    project: str, markdown: str, comparisons: Mapping[str, str], links: Mapping[str, str]
+) -> None:
+    """Leave an experiment's result, each candidate's comparison (Markdown), and links to their pages.
+
+    ``comparisons`` and ``links``: candidate -> text or URL.
+    """
+    key = f"experiment-{_slug(project)}"
+    await acreate_markdown_artifact(
+        markdown, key=f"{key}-result", description="What was concluded, and by which rule"
+    )
+    for candidate, text in comparisons.items():
+        await acreate_markdown_artifact(
+            text, key=f"{key}-{_slug(candidate)}-comparison", description=f"{candidate} against the control"
+        )
+    for candidate, url in links.items():
+        await acreate_link_artifact(
+            url,
+            link_text=f"Compare {candidate}",
+            key=f"{key}-{_slug(candidate)}-page",
+            description="Compare page",
         )
 
 

@@ -135,6 +135,17 @@ def reopen_experiment(
     return _opened(plan, base, works, "finished" if state == "finished" else "unfinished", budget_usd)
 
 
+def parse_items(text: str | None) -> int | Literal["all"] | None:
+    """Return what `--items` means: `all`, a number from 1 on, or None for gold; ``ConfigError`` otherwise."""
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise ConfigError(f"items: expected a number from 1 on, or all, found {text!r}", hint="--items 2000")
+
+
 def _policy(folder: ProjectFolder, request: ExperimentRequest) -> ExperimentPolicy:
     changed = {"primary": request.primary, "goal": request.goal}
     values = folder.spec.experiments.model_dump(mode="json")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
+from statistics import NormalDist
 
+from evaluation.sample_size import detectable_effect, items_needed
 from labelproof.spec.errors import ConfigError
-from labelproof.spec.experiment import ExperimentPolicy
+from labelproof.spec.experiment import ExperimentPolicy, Guardrail
 from labelproof.spec.items import Item
 from labelproof.spec.labels import LabelSchema
 from labelproof.spec.metrics import PER_CLASS, MetricRef, parse_metric
@@ -84,11 +87,29 @@ def sample_size(
 ) -> SampleSize:
     """Return the items needed by the power formula, against those that the primary metric speaks of.
 
-    Two-sided alpha / K for K candidates (Holm's hardest step); with goal not_worse the margin takes the place of the
+    Guardrails that so few items cannot prove whatever they say are named too. Two-sided alpha / K for K candidates (Holm's hardest step); with goal not_worse the margin takes the place of the
     effect, one-sided. The formula is for shares of items; for other metrics it is a guide, and the note says so.
     """
-    from evaluation.sample_size import detectable_effect, items_needed
+    size = _primary_size(policy, labels, items, gold, n_candidates)
+    short_of = [
+        f"{rail.metric} needs {least}"
+        for rail in policy.guardrails
+        if (least := _least_items(rail, policy.alpha))
+        > _n_counted(parse_metric(rail.metric), labels, items, gold)
+    ]
+    if not short_of:
+        return size
+    note = f"{size.note}. Too few items to prove a guardrail, even if nothing changes: {', '.join(short_of)}"
+    return replace(size, note=note)
 
+
+def _primary_size(
+    policy: ExperimentPolicy,
+    labels: LabelSchema,
+    items: Sequence[Item],
+    gold: Mapping[str, str] | None,
+    n_candidates: int,
+) -> SampleSize:
     metric = parse_metric(policy.primary)
     n = _n_counted(metric, labels, items, gold)
     alpha = policy.alpha / n_candidates * (2 if policy.goal == "not_worse" else 1)
@@ -131,6 +152,17 @@ def sample_size(
         shows = "no difference" if seen is None else f"a difference of {seen:.3f} or more"
         note = f"{n} items{of}, {needed} would be needed to see {effect:g} with {sure}{guide}: these show {shows}"
     return SampleSize(n_needed=needed, n_counted=n, detectable=seen, note=note)
+
+
+def _least_items(rail: Guardrail, alpha: float) -> int:
+    """Return how many items Tango's test takes to exclude the margin when no item differs: z^2 (1 - m) / m.
+
+    0 for metrics that are no shares of items, and for a margin of 0, which is a test of better.
+    """
+    if parse_metric(rail.metric).name not in _RATES or rail.margin == 0:
+        return 0
+    z = NormalDist().inv_cdf(1 - alpha)
+    return ceil(z * z * (1 - rail.margin) / rail.margin)
 
 
 def _n_counted(

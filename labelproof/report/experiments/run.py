@@ -196,7 +196,10 @@ def stop(
     if reason != WITHDRAWN:  # the person's own event is there already
         told = f"{done.arm}: {reason}"
         record(store, opened.plan, "stopped", datetime.now(UTC), reason=told, flow_run_id=flow_run_id)
-    return result(store, opened.plan, stopped=reason, hint=done.hint)
+    hint = done.hint
+    if opened.budget_usd is not None and "max_cost_usd" in reason:
+        hint = f"all arms together may spend ${opened.budget_usd:g}: give a larger --budget and run again; nothing is paid twice"
+    return result(store, opened.plan, stopped=reason, hint=hint)
 
 
 def conclude(
@@ -223,7 +226,7 @@ def compare_all(store: TraceStore, opened: Opened, *, now: datetime, seed: int =
         return compare(
             store,
             opened.folder,
-            plan.arms[0].version,
+            plan.control,
             version,
             split=plan.split,
             gold_fp=plan.gold_fp,
@@ -233,12 +236,12 @@ def compare_all(store: TraceStore, opened: Opened, *, now: datetime, seed: int =
             seed=seed,
         )
 
-    alone = [one(arm.version, ()) for arm in plan.candidates]
+    alone = [one(arm.name, ()) for arm in plan.candidates]
     if len(alone) == 1:
         return alone
     found = [_p_primary(report, plan.policy) for report in alone]
     return [
-        one(arm.version, [p for other, p in enumerate(found) if other != at and p is not None])
+        one(arm.name, [p for other, p in enumerate(found) if other != at and p is not None])
         for at, arm in enumerate(plan.candidates)
     ]
 
