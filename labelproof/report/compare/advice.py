@@ -54,9 +54,7 @@ def notes_on(
         found.append(
             f"items belong to {n} clusters, which are resampled whole: intervals are wider than item by item"
         )
-    found += [
-        note for version, side in zip((a, b), sides, strict=True) for note in _uncertified(version, side)
-    ]
+    found += _uncertified((a, sides[0]), (b, sides[1]))
     return [*a.notes, *b.notes, *found]
 
 
@@ -79,19 +77,31 @@ def _incomplete(a: Version, b: Version, balance: Balance) -> list[str]:
     return found
 
 
-def _uncertified(version: Version, side: SideAnswers) -> list[str]:
-    routing = next(
-        (step["components"].get("routing") for step in version.snapshot["steps"] if step["kind"] == "route"),
-        None,
-    )
-    if not routing:
-        return []
-    ref = f"{version.name}@{short(version.fp)}"
-    if routing.get("mode") == "threshold":
-        return [f"{ref} auto-accepts by a plain threshold: nothing certifies those decisions"]
-    if not side.accepted.any():
-        return [f"{ref} auto-accepts nothing: it needs a certificate (labelproof certify)"]
-    return []
+def _uncertified(*sides: tuple[Version, SideAnswers]) -> list[str]:
+    """Say which side's auto-accepts no certificate stands behind."""
+    plain, nothing = [], []
+    for version, side in sides:
+        routing = next(
+            (
+                step["components"].get("routing")
+                for step in version.snapshot["steps"]
+                if step["kind"] == "route"
+            ),
+            None,
+        )
+        ref = f"{version.name}@{short(version.fp)}"
+        if routing and routing.get("mode") == "threshold":
+            plain.append(ref)
+        elif not side.accepted.any():
+            nothing.append(ref)
+    found = []
+    if plain:
+        verb = "auto-accept" if len(plain) > 1 else "auto-accepts"
+        found.append(f"{' and '.join(plain)} {verb} by a plain threshold: nothing certifies those decisions")
+    if nothing:
+        verb = "auto-accept" if len(nothing) > 1 else "auto-accepts"
+        found.append(f"{' and '.join(nothing)} {verb} nothing: that needs a certificate (labelproof certify)")
+    return found
 
 
 def next_step(

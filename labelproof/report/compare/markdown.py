@@ -69,7 +69,10 @@ def prose(text: str) -> str:
 def _word(word: str) -> str:
     """Words that a renderer could turn into something are code, the others are text."""
     plain = html.escape(word, quote=False)
-    if re.search(r"[@#`*\[\]_~|\\<>]|://|www\.|&(?!amp;|lt;|gt;)", word) or not word.isprintable():
+    if (
+        re.search(r"[@#`*\[\]~|\\<>]|\b_|_\b|^_|_$|://|www\.|&(?!amp;|lt;|gt;)", word)
+        or not word.isprintable()
+    ):
         return f"<code>{_entities(word)}</code>"
     return plain
 

@@ -44,7 +44,7 @@ def metric_delta(difference: PairedDifference) -> str:
     if difference.delta is None:
         return NONE
     text = _of(difference.metric, difference.delta, signed=True, unit=True)
-    if difference.low is None or difference.high is None:
+    if difference.low is None or difference.high is None or difference.low == difference.high:
         return text
     ends = ", ".join(_of(difference.metric, end, signed=True) for end in (difference.low, difference.high))
     return f"{text} [{ends}]"

@@ -64,7 +64,7 @@ def _words(change: StepChange) -> list[str]:
         for text in change.texts
     ]
     for key in change.keys:
-        path = key.path.removeprefix("params.").removeprefix("routing.")
+        path = key.path.removeprefix("params.").removeprefix("routing.").replace("models[0]", "model")
         found.append(f"{change.name}.{path} {_short(key.before)}→{_short(key.after)}")
     return found
 
