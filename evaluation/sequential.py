@@ -100,24 +100,25 @@ def srm_e_value(counts: Sequence[int], shares: Sequence[float]) -> float:
     multinomial, here the even mixture over priors ``c * shares`` for c in ``CONCENTRATIONS``. 100 or more: the split
     is broken (false alarm <= 1 % over all looks together).
     """
-    return exp_capped(_log_srm(np.asarray(counts, dtype=np.float64), _checked_shares(shares)))
+    return exp_capped(float(srm_log_e_values(np.asarray(counts, dtype=np.float64), shares)))
 
 
-def _log_srm(counts: FloatArray, shares: FloatArray) -> float:
+def srm_log_e_values(counts: FloatArray, shares: Sequence[float]) -> FloatArray:
+    """Log of :func:`srm_e_value` of many tables: ``counts`` (..., K) -> (...)."""
     from scipy.special import gammaln
 
-    if counts.shape != shares.shape or (counts < 0).any():
+    share = _checked_shares(shares)
+    if counts.ndim < 1 or counts.shape[-1] != share.size or (counts < 0).any():
         raise ConfigError(
-            f"counts: expected {shares.size} counts >= 0, one per share, found {counts.tolist()}"
+            f"counts: expected {share.size} counts >= 0, one per share, found shape {counts.shape}"
         )
-    n = counts.sum()
-    prior = np.multiply.outer(np.array(CONCENTRATIONS), shares)
-    marginal = (
-        gammaln(prior.sum(axis=1))
-        - gammaln(prior.sum(axis=1) + n)
-        + (gammaln(prior + counts) - gammaln(prior)).sum(axis=1)
-    )
-    return float(log_mean_exp(marginal - counts @ np.log(shares)))
+    n = counts.sum(axis=-1)
+    each = []
+    for concentration in CONCENTRATIONS:
+        prior = concentration * share
+        gained = (gammaln(prior + counts) - gammaln(prior)).sum(axis=-1)
+        each.append(gained + gammaln(concentration) - gammaln(concentration + n))
+    return np.asarray(log_mean_exp(np.stack(each, axis=-1)) - counts @ np.log(share))
 
 
 def _checked_shares(shares: Sequence[float]) -> FloatArray:
@@ -156,7 +157,7 @@ class SrmMonitor:
                 f"counts: expected {len(self.shares)} counts >= 0, one per share, found {list(counts)}"
             )
         total = tuple(old + int(new) for old, new in zip(self.counts, counts, strict=True))
-        log_e = _log_srm(np.asarray(total, dtype=np.float64), _checked_shares(self.shares))
+        log_e = float(srm_log_e_values(np.asarray(total, dtype=np.float64), self.shares))
         alarm = self.alarm_at
         if alarm is None and log_e >= -math.log(self.alpha):
             alarm = sum(total)
