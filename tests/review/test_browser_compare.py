@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from labelproof.report.compare.page import page_html
+from labelproof.report.compare.page import page_html, picture_of
 from tests.report.compare_factory import flips, million, report
 from tests.review.browser_helpers import MakeSite, did_nothing_odd
 from tests.review.compare_rows import add_arms, add_comparison, report_on
@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>"
-DRAWN = "document.querySelectorAll('.plot-frame svg').length === 5"
-FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+DRAWN = "() => document.querySelectorAll('.plot-frame svg').length === 5"
+FITS = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> None:
+    """Load what draws: on a busy machine that alone can take longer than a test waits."""
+    picture_of(report(), "forest")
 
 
 @pytest.fixture
