@@ -55,6 +55,9 @@ def compare(
         bool,
         typer.Option("--no-record", help="Do not store the comparison (the look at the gold is stored)."),
     ] = False,
+    no_why: Annotated[
+        bool, typer.Option("--no-why", help="Do not replay stored answers to tell which change did it.")
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,6 +71,10 @@ def compare(
         folder = project_of(project, (a, b), store=store)
         with open_store(store or default_store(), create=False) as opened:
             report = _compare(opened, folder, a, b, gold, primary, experiment, repeat)
+            if not no_why:
+                from labelproof.report.compare.replayed import with_shares
+
+                report = with_shares(opened, folder, report)
             if not no_record:
                 from labelproof.report.compare.build import record
 

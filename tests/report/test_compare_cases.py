@@ -351,8 +351,8 @@ def test_gold_is_doubted_where_people_disagree_or_both_sides_are_sure(
     assert by_id["m0"].kind == "both_wrong"
     assert by_id["m0"].gold_doubt == "both sides say with confidence >= 0.9 that it is not safe"
     assert by_id["m1"].gold_doubt is None
-    task = {"task_id": ["t1"], "project": ["mini"], "kind": ["audit"], "item_id": [by_id["m1"].item_id], "votes_wanted": [2], "ts": [START]}  # fmt: skip
-    votes = {"vote_id": ["v1", "v2"], "project": ["mini"] * 2, "task_id": ["t1"] * 2, "item_id": [by_id["m1"].item_id] * 2, "annotator": ["x", "y"], "role": ["reviewer"] * 2, "answer": ["label"] * 2, "label": ["hate", "spam"], "ts": [START] * 2}  # fmt: skip
+    task: dict[str, Any] = {"task_id": ["t1"], "project": ["mini"], "kind": ["audit"], "item_id": [by_id["m1"].item_id], "votes_wanted": [2], "ts": [START]}  # fmt: skip
+    votes: dict[str, Any] = {"vote_id": ["v1", "v2"], "project": ["mini"] * 2, "task_id": ["t1"] * 2, "item_id": [by_id["m1"].item_id] * 2, "annotator": ["x", "y"], "role": ["reviewer"] * 2, "answer": ["label"] * 2, "label": ["hate", "spam"], "ts": [START] * 2}  # fmt: skip
     store.append_many({"review_tasks": task, "votes": votes})
     again = {flip.external_id: flip for flip in compared(store, folder).flips}
     assert again["m1"].gold_doubt == "people disagreed"

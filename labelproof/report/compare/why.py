@@ -81,7 +81,7 @@ def _stored(
     rows = store.query(_STORED, params, fresh=True, only=["comparisons"]).to_pylist()
     for row in rows:
         why = _read_why(orjson.loads(row["report_json"] or "{}").get("why"))
-        if why is not None and why.metric == primary.metric and _sums_to(why.shares, primary.delta):
+        if why is not None and why.metric == primary.metric and sums_to(why.shares, primary.delta):
             return why
     return None
 
@@ -95,5 +95,6 @@ def _read_why(given: Mapping[str, Any] | None) -> Why | None:
     )
 
 
-def _sums_to(shares: Sequence[Share], delta: float | None) -> bool:
+def sums_to(shares: Sequence[Share], delta: float | None) -> bool:
+    """Return whether shares sum to a difference."""
     return delta is not None and abs(sum(share.delta for share in shares) - delta) <= _TOLERANCE
