@@ -20,6 +20,7 @@ from labelproof.report.compare.page.pictures import themed
 from labelproof.report.compare.page.stored import report_of_json
 from labelproof.spec.errors import StoreError
 from tests.report.compare_factory import flips, million, report
+from tests.review.test_review_contrast import colours, contrast
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(2)>\u202e{{7*7}}"
 
@@ -209,6 +210,29 @@ def test_the_file_looks_like_the_app() -> None:
     own = (ASSETS / "file.css").read_text(encoding="utf-8")
     colours = re.compile(r"--([\w-]+): (#[0-9a-f]{6});")
     assert colours.findall(own) == colours.findall(app)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_and_marks_stand_out_in_both_themes(scheme: str) -> None:
+    css = (ASSETS / "compare.css").read_text(encoding="utf-8")
+    blocks = re.findall(r"\.compare, \.plot-alone \{(.*?)\}", css, re.DOTALL)
+    assert len(blocks) == 2
+    own = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme == "dark"]))
+    app = colours(scheme)
+    pale = ("better-unproven", "no-difference", "worse-unproven", "too-few-items", "not-measurable", "ground")
+    words = [("plot-ink", f"plot-{tone}") for tone in pale]
+    words += [("plot-on-dark", f"plot-{tone}") for tone in ("green", "worse-proven")]
+    low = {pair for pair in words if contrast(own[pair[0]], own[pair[1]]) < 4.5}
+    low |= {
+        (name, ground)
+        for name in ("text", "muted")
+        for ground in ("added", "removed")
+        if contrast(app[name], own[ground]) < 4.5
+    }
+    low |= {(mark, "ground") for mark in ("plot-blue", "plot-orange", "plot-green", "plot-soft")
+            if contrast(own[mark], own["plot-ground"]) < 3}  # fmt: skip
+    low |= {(a, b) for a, b in (("ok", "added"), ("error", "removed")) if contrast(app[a], own[b]) < 4.5}
+    assert low == set()
 
 
 def test_a_stored_report_is_read_back_whole() -> None:

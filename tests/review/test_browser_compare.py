@@ -42,7 +42,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Any]:
         said: list[str] = []
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
         page.goto(path.as_uri())
         return page, said
 

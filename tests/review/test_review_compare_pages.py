@@ -128,7 +128,7 @@ def test_each_drawing_comes_alone_or_into_the_page(site: Pages, name: str) -> No
 
 def test_both_ways_of_an_item_part_at_the_step_that_differs(site: Pages) -> None:
     page = site.get("lea", f"{PAGE}/item/{site.place.ids[0]}")
-    assert "The first 1 step is the same" in page
+    assert "The first step is the same" in page
     assert "They part at <strong>label</strong>" in page
     for line in ("If you are unsure, answer safe.", "If you are unsure, weigh two labels."):
         assert line in page

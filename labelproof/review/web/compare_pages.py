@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 from urllib.parse import quote
@@ -152,6 +153,8 @@ def item_page(project: str, comparison_id: str, item: str, ctx: Lead, show: Show
     chosen = under(report.flips, show)
     ids = [flip.item_id for flip in chosen]
     place = ids.index(pair.item_id) if pair.item_id in ids else None
+    if place is not None:  # the gold that was compared with, whatever gold says by now
+        pair = replace(pair, gold=chosen[place].gold)
     home = f"/p/{quote(project)}/compare/{quote(comparison_id, safe='')}"
 
     def item_at(where: int) -> str | None:
