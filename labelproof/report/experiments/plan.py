@@ -287,4 +287,9 @@ def load_plan(store: TraceStore, experiment_id: str) -> Plan:
         )
     values = orjson.loads(exact[0]["plan_json"])
     verify(values, exact[0]["plan_fp"])
+    if values.get("kind") == "search":
+        raise ConfigError(
+            f"{experiment_id!r} is a strategy search, not an experiment",
+            hint="labelproof optimize with the same options tells it again",
+        )
     return plan_from_json(values)

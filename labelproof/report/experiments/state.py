@@ -139,12 +139,12 @@ def standings(
         events.setdefault(row["experiment_id"], []).append(row)
     found = []
     for rows in events.values():
-        plans = [row["plan_json"] for row in rows if row["plan_json"]]
-        if not plans:
+        plans = [orjson.loads(row["plan_json"]) for row in rows if row["plan_json"]]
+        if not plans or plans[0].get("kind") == "search":  # its plan is of another kind
             continue
         last = rows[-1]
         state: State = "withdrawn" if last["event"] == "stopped" and last["actor"] else last["event"]
-        plan = plan_from_json(orjson.loads(plans[0]))
+        plan = plan_from_json(plans[0])
         found.append(Standing(plan=plan, state=state, reason=last["reason"], changed_at=last["ts"]))
     return found
 
