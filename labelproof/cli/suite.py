@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelproof.cli._common import EXIT_NO, command_name, console, emit_json, user_errors
+from labelproof.cli._common import EXIT_NO, EXIT_USER, command_name, console, emit_json, user_errors
 from labelproof.cli.run import CostOption, JsonOption, ProjectArgument, StoreOption
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def show(
 
 def _guardrails(store: TraceStore, work: Workload, suites: Sequence[str], seed: int) -> list[SuiteGuardrail]:
     """Return the guardrails on these suites, the version held against the strategy in use."""
-    from agents.run.workload import load_workload
+    from agents.rehydrate import workload_of
     from labelproof.report.suites.latest import reference_version, suite_guardrails
 
     folder = work.folder
@@ -172,7 +172,7 @@ def _guardrails(store: TraceStore, work: Workload, suites: Sequence[str], seed: 
     if not any(guardrail.metric.startswith("suite:") for guardrail in policy.guardrails):
         return []
     name = folder.spec.default_strategy
-    in_use = load_workload(str(folder.folder), name, limit=1).resolved.fingerprint
+    in_use = workload_of(store, str(folder.folder), name).resolved.fingerprint
     fp = work.resolved.fingerprint
     reference = reference_version(store, folder.name, champion=(name, in_use), strategy_fp=fp)
     return suite_guardrails(store, folder.name, policy, fp, reference, suites=suites, seed=seed)
@@ -206,7 +206,8 @@ def _agree(planned: Plan, cases: dict[str, int], *, yes: bool, quiet: bool) -> N
     if yes or planned.n_calls == 0:
         return
     if not quiet and sys.stdin.isatty():
-        typer.confirm(f"Make up to {planned.n_calls:,} model calls?", abort=True, err=True)
+        if not typer.confirm(f"Make up to {planned.n_calls:,} model calls?", err=True):
+            raise typer.Exit(EXIT_USER)
         return
     if planned.cost_usd != 0:
         cost = "an unknown sum" if planned.cost_usd is None else f"${planned.cost_usd:.2f}"

@@ -208,3 +208,16 @@ def test_the_fingerprint_is_of_the_set_of_cases() -> None:
     one, two = case(text="1"), case(text="2")
     assert suite_fingerprint([one, two]) == suite_fingerprint([two, one]) != suite_fingerprint([one])
     assert len({c.case_id for c in (one, two, case(text="1", group="g"), case(text="1", base="c"))}) == 4
+
+
+def test_the_excerpt_of_a_failure_shows_what_was_changed() -> None:
+    from labelproof.report.suites.text import excerpt
+
+    base = "word " * 100
+    changed = Case(
+        suite="s", functionality="f", base_id="b", text=base + "ATTACK", rule="same_as_base", base_text=base
+    )
+    shown = excerpt(Outcome(case=changed, answer=SAID, base=SAID, passed=False, reason="r"))
+    assert shown.startswith("…")
+    assert shown.endswith("ATTACK")
+    assert len(shown) < 50

@@ -30,6 +30,7 @@ from labelproof.spec.yamlio import load_yaml
 BUILT_IN = ("robustness", "bias", "injection")
 FOLDER = "suites"
 TERMS_FILE = "identity_terms.yaml"
+_MEASURED = 20
 _MOST_SCANNED = 20_000
 """Items of the source that are searched for identity terms."""
 
@@ -57,12 +58,12 @@ class Suite:
         return suite_fingerprint(self.cases)
 
     def edit_shares(self) -> dict[str, float]:
-        """Return functionality → the mean share of a text that its cases change, for cases made from a base."""
+        """Return functionality → the mean share of a text that its first 20 cases change, for cases made from a base."""
         shares: dict[str, list[float]] = defaultdict(list)
         for case in self.cases:
-            if case.base_text is not None:
+            if case.base_text is not None and len(shares[case.functionality]) < _MEASURED:
                 shares[case.functionality].append(edit_share(case.base_text, case.text))
-        return {name: sum(values) / len(values) for name, values in shares.items()}
+        return {name: sum(values) / len(values) for name, values in shares.items() if values}
 
 
 class _AxisSpec(Spec):

@@ -137,7 +137,7 @@ def _gaps(result: SuiteResult) -> str:
         return ""
     rows = "".join(
         f"<tr><td>{e(gap.axis)}</td><td>{e(', '.join(f'{group} {rate(r)}' for group, r in gap.rates.items()))}</td>"
-        f"<td>{rate(gap.gap)} {e(interval(gap.gap))}</td><td>{gap.p_value:.3g}</td></tr>"
+        f"<td>{rate(gap.gap)} {e(interval(gap.gap)) if gap.gap.value else ''}</td><td>{gap.p_value:.3g}</td></tr>"
         for gap in result.score.gaps
     )
     return (

@@ -37,7 +37,7 @@ class SuiteResult:
     outcomes: Sequence[Outcome]
     score: SuiteScore
     edit_shares: Mapping[str, float]
-    """Functionality → mean share of the text that was changed, 0 to 1."""
+    """Functionality → mean share of the text that its cases change, 0 to 1."""
     notes: Sequence[str]
     run_id: str
     at: datetime

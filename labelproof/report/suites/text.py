@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 EXAMPLES = 3
+_SHOWN_WORST = 8
+"""Functionalities with examples; the others are in `suite show RUN --failed`."""
 _EXCERPT = 110
+_BEFORE = 30
+"""Characters of the base shown before what was changed."""
 
 
 def render(result: SuiteResult, *, examples: int = EXAMPLES) -> Iterator[RenderableType]:
@@ -49,8 +53,12 @@ def render(result: SuiteResult, *, examples: int = EXAMPLES) -> Iterator[Rendera
             *cells, style="bold" if row is total else None, end_section=row is result.score.rows[-1]
         )
     yield table
+    alike = [gap.axis for gap in result.score.gaps if not gap.gap.value]
     for gap in result.score.gaps:
-        yield from _gap(gap)
+        if gap.gap.value:
+            yield from _gap(gap)
+    if alike:
+        yield f"[dim]every template treats all groups alike: {escape(', '.join(alike))}[/]"
     yield from _examples(result, examples)
 
 
@@ -102,6 +110,18 @@ def visible(text: str, length: int = _EXCERPT) -> str:
     return shown if len(shown) <= length and len(text) <= 2 * length else shown[: length - 1] + "…"
 
 
+def excerpt(outcome: Outcome) -> str:
+    """Return the part of a case that matters: from shortly before its first difference to its base."""
+    text, base = outcome.case.text, outcome.case.base_text
+    if base is None:
+        return visible(text)
+    same = next(
+        (at for at, (a, b) in enumerate(zip(text, base, strict=False)) if a != b), min(len(text), len(base))
+    )
+    start = max(0, same - _BEFORE)
+    return ("…" if start else "") + visible(text[start:])
+
+
 def failures(result: SuiteResult, row: RateRow, n: int) -> list[Outcome]:
     """Return ``n`` failures of one functionality: those that would be used unseen and the most confident first."""
     failed = [
@@ -133,7 +153,7 @@ def _gap(gap: GroupGap) -> Iterator[RenderableType]:
     n = next(iter(gap.rates.values())).n
     yield (
         f"[bold]{escape(gap.axis)}[/]: flagged {escape(shown)} ({n} templates); widest gap {rate(gap.gap)} "
-        f"{escape(interval(gap.gap))}, p = {gap.p_value:.3g} that the group does not matter"
+        f"{escape(interval(gap.gap))}; p = {gap.p_value:.3g} if the group did not matter"
     )
     for pair in sorted(gap.pairs, key=lambda pair: pair.q_value)[:EXAMPLES]:
         if pair.q_value <= 0.05:
@@ -146,12 +166,14 @@ def _gap(gap: GroupGap) -> Iterator[RenderableType]:
 def _examples(result: SuiteResult, n: int) -> Iterator[RenderableType]:
     from rich.markup import escape
 
-    for row in result.score.rows:
-        for at, outcome in enumerate(failures(result, row, n)):
-            if at == 0:
-                yield f"[bold]{escape(row.functionality)}[/]"
+    worst = [row for row in result.score.rows if row.n_failed]
+    for row in worst[:_SHOWN_WORST]:
+        yield f"[bold]{escape(row.functionality)}[/]"
+        for outcome in failures(result, row, n):
             group = f" ({outcome.case.group})" if outcome.case.group else ""
-            yield f"  [red]{escape(outcome.reason or '')}[/]{escape(group)}: {escape(visible(outcome.case.text))}"
+            yield f"  [red]{escape(outcome.reason or '')}[/]{escape(group)}: {escape(excerpt(outcome))}"
+    if len(worst) > _SHOWN_WORST:
+        yield f"[dim]and {len(worst) - _SHOWN_WORST} more functionalities with failures[/]"
 
 
 def suite_list(rows: Sequence[tuple[str, str, str | None]]) -> RenderableType:
