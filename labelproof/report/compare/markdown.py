@@ -13,6 +13,7 @@ from labelproof.report.compare.words import VERDICTS, changes, flips_line, title
 
 _ICONS = {"ship": "✅", "regression": "❌", "inconclusive": "⚠️"}
 _PLAIN = re.compile(r"[^\w \u00a0-\uffff]|_", re.ASCII)
+_ALIVE = re.compile(r"[@#`*\[\]~|\\&]|\b_|_\b|^_|_$|://|www\.|<\w|</|<!|<\?")
 MOST_FLIPS = 50
 
 
@@ -63,18 +64,16 @@ def inert(text: str) -> str:
 def prose(text: str) -> str:
     """Return a sentence of ours that may hold names from outside: readable, and without live markup."""
     shown = " ".join(text.split())
-    return "".join(_word(part) for part in re.split(r"( )", shown))
+    return "".join(_word(part) for part in re.split(r"(`[^`]*`| )", shown))
 
 
 def _word(word: str) -> str:
-    """Words that a renderer could turn into something are code, the others are text."""
-    plain = html.escape(word, quote=False)
-    if (
-        re.search(r"[@#`*\[\]~|\\<>]|\b_|_\b|^_|_$|://|www\.|&(?!amp;|lt;|gt;)", word)
-        or not word.isprintable()
-    ):
+    """Words that a renderer could turn into something are code, as is what we quote; the others are text."""
+    if len(word) > 2 and word[0] == word[-1] == "`":
+        return f"<code>{_entities(word[1:-1])}</code>"
+    if _ALIVE.search(word) or not word.isprintable():
         return f"<code>{_entities(word)}</code>"
-    return plain
+    return html.escape(word, quote=False)
 
 
 def _entities(text: str) -> str:

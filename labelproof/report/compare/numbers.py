@@ -52,9 +52,9 @@ def metric_delta(difference: PairedDifference) -> str:
 
 def smallest_seen(difference: PairedDifference) -> str:
     """Return the smallest difference that as many items show."""
-    return (
-        NONE if difference.detectable is None else _of(difference.metric, difference.detectable, signed=False)
-    )
+    if difference.detectable is None:
+        return NONE
+    return _of(difference.metric, difference.detectable, signed=True, unit=True).lstrip("+±")
 
 
 def remark(row: MetricRow) -> str:
@@ -63,7 +63,7 @@ def remark(row: MetricRow) -> str:
     if row.role == "guardrail" and difference.margin is not None:
         worst = difference.margin if row.lower_is_better else -difference.margin
         state = {True: "holds", False: "BROKEN", None: "unproven"}[row.holds]
-        return f"guardrail {_of(difference.metric, worst, signed=True)}: {state}"
+        return f"guardrail {_of(difference.metric, worst, signed=True, unit=True)}: {state}"
     if difference.delta is None:
         return difference.reason or ""
     return {"primary": "primary", "secondary": "", "info": "", "guardrail": ""}[row.role]
