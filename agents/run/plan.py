@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -73,17 +73,24 @@ class Plan:
         return sum(step.seconds for step in self.steps)
 
 
-def plan_run(request: LabelRequest, work: Workload, store: TraceStore) -> Plan:
+def plan_run(
+    request: LabelRequest,
+    work: Workload,
+    store: TraceStore,
+    *,
+    encoders: Callable[[str], Any] | None = None,
+) -> Plan:
     """Return calls, tokens, cost and time of a run, what is stored already left out.
 
     The first model step is counted exactly, by its keys. Later ones depend on answers: what was stored for
     the same items counts as reused, the rest is an upper bound. Tokens: a sample of prompts, 4 characters
-    a token; output: the mean of stored calls of the step, else the model's ``max_tokens``.
+    a token; output: the mean of stored calls of the step, else the model's ``max_tokens``. ``encoders`` opens a text
+    encoder by its name, for callers that plan the same items many times (default: a fresh one).
     """
     fits = any(step.spec.kind == "calibrate" for step in work.resolved.steps)
     calibration = work.gold_items("calibration") if fits else []
     items = list({i.id: i for i in (*work.items, *calibration)}.values())
-    resources = _resources(work, store)
+    resources = _resources(work, store, encoders or _open_encoder)
     steps = [build_step(step, resources) for step in work.resolved.steps]
     specs = [step.resolved.fingerprint for step in steps if isinstance(step, ModelStep)]
     stored = store.steps_for([item.id for item in items], specs, request.repeat) if specs else []
@@ -237,14 +244,9 @@ def _seconds(
     return seconds
 
 
-def _resources(work: Workload, store: TraceStore) -> Resources:
+def _resources(work: Workload, store: TraceStore, open_named: Callable[[str], Any]) -> Resources:
     labels = work.gold_labels.get("examples", {})
     examples = [Example(i.id, i.text, labels[i.id]) for i in work.gold_items("examples")]
-
-    def open_named(name: str) -> Any:
-        from agents.encoder import open_encoder
-
-        return open_encoder("minilm" if name == "minilm" else "tfidf")
 
     return Resources(
         schema=work.folder.spec.labels,
@@ -256,3 +258,9 @@ def _resources(work: Workload, store: TraceStore) -> Resources:
         guideline=work.folder.guideline(),
         training=examples,
     )
+
+
+def _open_encoder(name: str) -> Any:
+    from agents.encoder import open_encoder
+
+    return open_encoder("minilm" if name == "minilm" else "tfidf")

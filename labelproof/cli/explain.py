@@ -25,7 +25,7 @@ REF_HELP = "NAME, NAME@FINGERPRINT, @FINGERPRINT or FINGERPRINT (4 digits or mor
 
 
 def explain(
-    a: Annotated[str, typer.Argument(help=f"Strategy to start from: {REF_HELP}", metavar="A")],
+    a: Annotated[str, typer.Argument(help=f"Strategy to start from: {REF_HELP}")],
     b: Annotated[str, typer.Argument(help="Strategy it became.", metavar="B")],
     project: ProjectOption = None,
     metric: Annotated[
@@ -53,7 +53,7 @@ def explain(
         from datetime import UTC, datetime
 
         from agents.rehydrate import workload_of
-        from labelproof.report.explain import evidence_of, plan_explanation, plan_json
+        from labelproof.report.explain import evidence_of, plan_explanation, plan_json, record_looks
         from labelproof.report.explain import explain as explain_difference
         from labelproof.spec.hashing import short
         from labelproof.spec.metrics import parse_metric
@@ -61,6 +61,7 @@ def explain(
 
         folder = project_of(project, (a, b), store=store)
         policy = folder.spec.experiments
+        now = datetime.now(UTC)
         wanted = parse_metric(metric or policy.primary)
         place = str(folder.folder)
         with open_store(store or default_store()) as opened:
@@ -85,16 +86,18 @@ def explain(
                     evidence.items,
                     evidence.labels,
                     metric=wanted,
-                    now=datetime.now(UTC),
+                    now=now,
                     split=gold,
                     gold_fp=evidence.gold_fp,
                     weight=evidence.weight,
                     cluster=evidence.cluster,
                     notes=evidence.notes,
+                    plan=planned,
                     max_cost_usd=max_cost_usd,
                     listen=listen,
                     begin=begin,
                 )
+            record_looks(opened, (work_a, work_b), evidence, now)
         if as_json:
             emit_json(found.to_json())
         else:

@@ -14,6 +14,7 @@ from agents.run.workload import MixedGold, Workload
 from evaluation.attribution import Attribution, CoalitionAnswers, attribute
 from evaluation.paired import NO_ANSWER
 from labelproof.report.compare.model import Share, Why
+from labelproof.report.gold_looks import record_version_look
 from labelproof.report.replay import (
     Hybrid,
     Listen,
@@ -45,6 +46,8 @@ class Evidence:
 
     split: str
     gold_fp: str | None
+    split_fp: str | None
+    """None for both: no file says this gold as a whole (see ``MixedGold``)."""
     items: Sequence[Item]
     labels: Mapping[str, str]
     weight: Mapping[str, float] | None
@@ -164,12 +167,31 @@ def evidence_of(work_a: Workload, work_b: Workload, split: str, *, cluster: str 
     return Evidence(
         split=split,
         gold_fp=None if isinstance(work.gold, MixedGold) else work.gold.fingerprint,
+        split_fp=None if isinstance(work.gold, MixedGold) else work.gold.split_fingerprint(split),
         items=kept,
         labels=work.gold_labels[split],
         weight=weights if len(set(weights.values())) > 1 else None,
         cluster=groups,
         notes=tuple(notes),
     )
+
+
+def record_looks(store: TraceStore, works: Sequence[Workload], evidence: Evidence, now: datetime) -> None:
+    """Store that results of these versions on this gold were shown: gold that was seen certifies them no more."""
+    if evidence.gold_fp is None or evidence.split_fp is None:
+        return
+    for work in works:
+        record_version_look(
+            store,
+            project=work.folder.name,
+            gold_fp=evidence.gold_fp,
+            split=evidence.split,
+            split_fp=evidence.split_fp,
+            strategy=work.strategy.name,
+            strategy_fp=work.resolved.fingerprint,
+            purpose="score",
+            now=now,
+        )
 
 
 def plan_explanation(
@@ -206,6 +228,7 @@ def explain(
     weight: Mapping[str, float] | None = None,
     cluster: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    plan: ReplayPlan | None = None,
     max_cost_usd: float | None = None,
     listen: Listen | None = None,
     begin: Callable[[int, int], None] | None = None,
@@ -216,7 +239,7 @@ def explain(
     """Return each changed component's share of the metric's difference between two strategies.
 
     Runs what the store lacks (``plan_explanation`` says before what that is). ``gold``: item id → label, of ``items``
-    that neither strategy learned from (``evidence_of``). ``ConfigError`` for metrics of money, time and suites.
+    that neither strategy learned from (``evidence_of``). ``plan``: what was seen of it before. ``ConfigError`` for metrics of money, time and suites.
     """
     if not (metric.needs_gold or metric.name in ("auto_accept_rate", "failed_rate")):
         raise ConfigError(
@@ -224,7 +247,7 @@ def explain(
             "failed_rate"
         )
     changes, hybrids = make_hybrids(store, work_a, work_b)
-    plan = plan_replay(store, changes, hybrids, items)
+    plan = plan or plan_replay(store, changes, hybrids, items)
     answers = replay(store, hybrids, items, max_cost_usd=max_cost_usd, listen=listen, begin=begin)
     said = {one.taken: accepted(store, one, answers[one.taken], items, now) for one in hybrids}
     found = _attributed(

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from agents.certificates import answers_fingerprint, find_valid, pool_of
+from agents.encoder import Encoder, Vectors, open_encoder
 from agents.hybrids import Component, coalitions, components, hybrid
 from agents.rehydrate import workload_from
 from agents.resolve import ResolvedStrategy
@@ -108,6 +111,7 @@ def plan_replay(
 
     A model step is counted once for all mixtures that reach it by the same steps.
     """
+    encoders = _Encoders()
     seen: set[str] = set()
     planned: dict[str, Any] = {}
     rows = []
@@ -117,7 +121,7 @@ def plan_replay(
         last = keys[-1] if keys else ""
         if last not in planned:
             request = LabelRequest(project=one.work.folder.name, strategy=one.work.strategy.name)
-            planned[last] = plan_run(request, replace(one.work, items=list(items)), store)
+            planned[last] = plan_run(request, replace(one.work, items=list(items)), store, encoders=encoders)
         whole = planned[last]
         n_calibration = max(n_calibration, whole.n_calibration)
         new = [step for step, key in zip(whole.steps, keys, strict=True) if key not in seen]
@@ -138,6 +142,30 @@ def plan_replay(
     return ReplayPlan(
         components=tuple(changes), hybrids=tuple(rows), n_items=len(items), n_calibration=n_calibration
     )
+
+
+class _Encoders:
+    """Text encoders that remember what they have read: every mixture is planned on the same items."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Remembering] = {}
+
+    def __call__(self, name: str) -> _Remembering:
+        if name not in self._open:
+            self._open[name] = _Remembering(open_encoder("minilm" if name == "minilm" else "tfidf"))
+        return self._open[name]
+
+
+class _Remembering:
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._vectors: dict[str, Vectors] = {}
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        new = list(dict.fromkeys(text for text in texts if text not in self._vectors))
+        if new:
+            self._vectors.update(zip(new, self._encoder.encode(new), strict=True))
+        return np.stack([self._vectors[text] for text in texts]) if texts else self._encoder.encode(())
 
 
 def replay(

@@ -15,6 +15,7 @@ from labelproof.cli._projects import project_of
 from labelproof.spec.errors import ConfigError
 from tests.conftest import MakeProject
 from tests.report.explain_helpers import N_ITEMS, N_TEST, answer, two_strategies
+from tests.run.run_helpers import rows
 from tests.run.run_helpers import run as run_project
 from tests.scripted_server import ScriptedServer, scripted_server
 
@@ -96,7 +97,6 @@ def test_stored_versions_are_named_by_their_fingerprint(
     folder, server = project
     run_project(folder, work / "store")
     old = load_workload(str(folder), None).resolved.fingerprint
-    prompt = folder / "prompts" / "strict.md"
     champion = folder / "strategies" / "champion.yaml"
     champion.write_text(champion.read_text().replace("{kind: label}", "{kind: label, prompt: strict}"))
     asked = len(server.requests)
@@ -104,7 +104,12 @@ def test_stored_versions_are_named_by_their_fingerprint(
     assert [share["component"] for share in found["shares"]] == ["label.prompt"]
     assert len(server.requests) - asked == N_ITEMS  # the new prompt's; the old one's answers are stored
     assert found["n_items"] == N_TEST
-    assert prompt.is_file()
+    # Results on gold were shown: both versions have looked at it, once.
+    run_json("explain", f"champion@{old[3:9]}", "champion")
+    looks = rows(work / "store", "SELECT strategy_fp, split, purpose FROM gold_looks")
+    assert len(looks) == 2
+    assert {(look["split"], look["purpose"]) for look in looks} == {("test", "score")}
+    assert old in {look["strategy_fp"] for look in looks}
 
 
 def test_what_is_wrong_is_said(run: Run, project: tuple[Path, ScriptedServer]) -> None:
