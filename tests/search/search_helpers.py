@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,10 @@ def project(
 ) -> Iterator[tuple[Path, ScriptedServer]]:
     with scripted_server(script) as server:
         more = {"n_items": 160, "gold": gold_rows(), "steps": STEPS, **more}
-        yield make_project(server.base_url, **more), server
+        folder = make_project(server.base_url, **more)
+        with (folder / "project.yaml").open("a") as file:  # 60 items prove no failure rate
+            file.write("experiments: {guardrails: [], rerun_items: 10}\n")
+        yield folder, server
 
 
 def prepared(folder: Path, **request: Any) -> Prepared:
@@ -108,4 +112,10 @@ def prepared(folder: Path, **request: Any) -> Prepared:
 
 
 def searched(folder: Path, store: TraceStore, **request: Any) -> SearchReport:
-    return run_search(store, prepared(folder, **request), clock=lambda: NOW)
+    return run_search(store, prepared(folder, **request), clock=ticking())
+
+
+def ticking() -> Callable[[], datetime]:
+    """Return a clock that moves on by a second whenever it is read."""
+    seconds = count()
+    return lambda: NOW + timedelta(seconds=next(seconds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -61,8 +62,8 @@ def test_any_instruction_that_is_read_makes_a_prompt_that_loads(name: str, text:
     base = load_template(name)
     made = stored_template("mine@1", instruction_prompt(base, "mine", found, "for a test"))
     assert made.variables == base.variables
-    values = {variable: [] if variable.endswith("s") else "v" for variable in base.variables}
-    values |= {"multi": False, "options": [{"code": "A", "name": "ok", "description": ""}]}  # type: ignore[dict-item]
+    values: dict[str, Any] = {variable: [] if variable.endswith("s") else "v" for variable in base.variables}
+    values |= {"multi": False, "options": [{"code": "A", "name": "ok", "description": ""}]}
     system = made.render_system(values)
     assert all(line in system for line in found.splitlines())
     assert made.render_user(values) == base.render_user(values)

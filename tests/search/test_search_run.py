@@ -9,7 +9,7 @@ import pytest
 
 from agents.run.workload import load_workload
 from labelproof.report.optimize.confirm import confirm
-from labelproof.report.optimize.model import sql
+from labelproof.report.optimize.run import run_search
 from labelproof.spec.errors import ConfigError
 from labelproof.store import open_store
 from tests.conftest import MakeProject, write_strategy
@@ -28,10 +28,12 @@ from tests.search.search_helpers import (
     project,
     searched,
     system_of,
+    ticking,
     with_writer,
     written,
 )
 
+NOT_FAILED = ("base", "winner", "finalist", "dropped")
 GOOD = written(f"- {MAGIC}.\n- Offers are spam even when they are polite.")
 WORSE = written("Look at the length of the text and prefer the shorter label.")
 
@@ -40,14 +42,14 @@ def test_the_instruction_that_is_known_to_help_wins_and_is_written_as_a_strategy
     make_project: MakeProject, tmp_path: Path
 ) -> None:
     with (
-        project(make_project, with_writer([WORSE, GOOD])) as (folder, server),
+        project(make_project, with_writer([GOOD, WORSE])) as (folder, server),
         open_store(tmp_path / "store") as store,
     ):
-        found = searched(folder, store, candidates=8, name="better")
+        found = searched(folder, store, candidates=6, name="better")
         assert found.stopped is None
         (winner,) = found.winners
         best = found.by_id(winner)
-        assert "instruction2" in best.name
+        assert "instruction1" in best.name
         assert best.instruction is not None
         assert MAGIC in best.instruction
         assert best.rounds[-1].n_items == 64
@@ -63,7 +65,7 @@ def test_the_instruction_that_is_known_to_help_wins_and_is_written_as_a_strategy
         head = (folder / "strategies" / "better.yaml").read_text()
         assert head.startswith(f"# Candidate {winner} of search {found.plan.search_id}: champion with")
         asked = len(server.requests)
-        again = searched(folder, store, candidates=8, name="better")
+        again = searched(folder, store, candidates=6, name="better")
         assert len(server.requests) == asked
         assert again.to_json() == found.to_json()
 
@@ -71,7 +73,7 @@ def test_the_instruction_that_is_known_to_help_wins_and_is_written_as_a_strategy
 def test_only_tuning_gold_is_asked_looked_at_and_read(make_project: MakeProject, tmp_path: Path) -> None:
     with project(make_project, with_writer(GOOD)) as (folder, server):
         with open_store(tmp_path / "store") as store:
-            found = searched(folder, store, candidates=6)
+            found = searched(folder, store, candidates=3)
             looks = rows(store, "SELECT DISTINCT split, purpose, reason FROM gold_looks ORDER BY split")
         why = f"search {found.plan.search_id}"
         assert [tuple(look.values()) for look in looks] == [
@@ -91,18 +93,18 @@ def test_only_tuning_gold_is_asked_looked_at_and_read(make_project: MakeProject,
         (folder / "gold.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
         asked = len(server.requests)
         with open_store(tmp_path / "store") as store:
-            other = searched(folder, store, candidates=6)
+            other = searched(folder, store, candidates=3)
         assert other.plan.search_id == found.plan.search_id
-        assert other.to_json() == found.to_json()
+        assert other.to_json() | {"sql": ""} == found.to_json() | {"sql": ""}
         assert len(server.requests) == asked
 
 
 def test_more_examples_win_where_there_is_nothing_else(make_project: MakeProject, tmp_path: Path) -> None:
     with project(make_project) as (folder, _), open_store(tmp_path / "store") as store:
-        found = searched(folder, store, candidates=8, space=("few_shot", "guideline"))
+        found = searched(folder, store, candidates=5, space=("few_shot", "guideline"))
         best = found.by_id(found.winners[0])
         assert any(shots in best.name for shots in ("fixed8", "fixed16", "knn8", "knn16"))
-        table = rows(store, sql(found.plan.search_id))
+        table = rows(store, found.sql)
         assert {row["arm"].split("/")[0] for row in table} == {"base", *(c.id for c in found.plan.candidates)}
         assert {row["gold"] for row in table} == {"safe", "hate", "spam"}
         listed = rows(
@@ -191,7 +193,9 @@ def test_a_candidate_whose_model_is_down_fails_alone(make_project: MakeProject, 
         path.write_text(path.read_text().replace("gpt-4.1-mini", "gone"))
         found = searched(folder, store, candidates=6, space=("few_shot", "cascade"))
         states = {one.name: one.state for one in found.candidates}
-        assert {state for name, state in states.items() if "second1" in name} == {"failed"}
+        # Its answers have confidence .8: the second model is asked below .9 only.
+        assert {state for name, state in states.items() if "second1-below0.9" in name} == {"failed"}
+        assert {state for name, state in states.items() if "second1" not in name} <= set(NOT_FAILED)
         assert found.stopped is None
         assert found.winners
 
@@ -219,7 +223,9 @@ def _right(seen: Seen) -> Reply:
 def test_calibrated_candidates_are_judged_on_items_they_were_not_fitted_on(
     make_project: MakeProject, tmp_path: Path
 ) -> None:
-    steps = "\n  - kind: label\n  - kind: calibrate\n    encoder: none\n  - kind: route\n"
+    steps = (
+        "\n  - kind: normalize\n  - kind: label\n  - kind: calibrate\n    encoder: none\n  - kind: route\n"
+    )
     with project(make_project, steps=steps) as (folder, server), open_store(tmp_path / "store") as store:
         found = searched(folder, store, candidates=3, space=("calibrate",))
         fits = rows(
@@ -241,14 +247,12 @@ def test_the_winner_is_confirmed_on_gold_that_the_search_did_not_see(
         open_store(tmp_path / "store") as store,
     ):
         ready = prepared(folder, candidates=4, space=("few_shot", "instructions"), name="better")
-        from labelproof.report.optimize.run import run_search
-
-        found = run_search(store, ready, clock=lambda: NOW)
+        found = run_search(store, ready, clock=ticking())
         before = len(server.requests)
         told = confirm(store, ready, found, now=NOW)
         assert told.unconfirmed is None
         (one,) = told.confirmed
-        assert one.verdict == "ship"
+        assert one.verdict == "ship", one.headline
         assert one.n_items == 60
         assert one.delta is not None
         assert one.delta > 0.2

@@ -33,7 +33,12 @@ def strategy(*steps: dict[str, Any]) -> Strategy:
 
 
 def facts(**more: Any) -> Facts:
-    values = {"n_examples": 20, "encoders": ("tfidf",), "shown": SHOWN, "second_models": {}} | more
+    values: dict[str, Any] = {
+        "n_examples": 20,
+        "encoders": ("tfidf",),
+        "shown": SHOWN,
+        "second_models": {},
+    } | more
     return Facts(**values)
 
 

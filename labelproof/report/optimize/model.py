@@ -157,6 +157,7 @@ class SearchReport:
     """A search after this process; ``stopped``: why it is not complete (the same command goes on)."""
 
     plan: SearchPlan
+    gold_fp: str
     candidates: tuple[CandidateResult, ...]
     winners: tuple[str, ...]
     optimism: Optimism | None
@@ -183,6 +184,15 @@ class SearchReport:
     def by_id(self, candidate: str) -> CandidateResult:
         return next(one for one in self.candidates if one.id == candidate)
 
+    @property
+    def sql(self) -> str:
+        """The query behind the scores: every candidate's answers beside tuning gold."""
+        return (
+            "SELECT a.arm, a.item_id, a.label, g.label AS gold, a.cost_usd FROM arm_answers a JOIN current_gold g"
+            f" USING (item_id) WHERE a.experiment_id = '{self.plan.search_id}' AND g.project = '{self.plan.project}'"
+            f" AND g.gold_fp = '{self.gold_fp}' AND g.split = 'calibration'"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values; NaN becomes None."""
         return {
@@ -200,16 +210,8 @@ class SearchReport:
             "confirmed": [_plain(asdict(one)) for one in self.confirmed],
             "unconfirmed": self.unconfirmed,
             "notes": list(self.notes),
-            "sql": sql(self.plan.search_id),
+            "sql": self.sql,
         }
-
-
-def sql(search_id: str) -> str:
-    """Return the query behind a search's scores: every candidate's answers beside tuning gold."""
-    return (
-        "SELECT a.arm, a.item_id, a.label, g.label AS gold, a.cost_usd FROM arm_answers a JOIN current_gold g USING"
-        f" (item_id) WHERE a.experiment_id = '{search_id}' AND g.split = 'calibration'"
-    )
 
 
 def _plain(value: Any) -> Any:

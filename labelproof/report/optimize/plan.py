@@ -90,7 +90,8 @@ def prepare(folder: ProjectFolder, request: SearchRequest) -> Prepared:
     space = enumerate_space(base, facts, request.space)
     skipped = {**space.skipped}
     if unusable and "cascade" in request.space:
-        skipped["cascade models"] = "; ".join(unusable)
+        known = "second models" if "cascade" not in skipped else "cascade"
+        skipped[known] = "; ".join(unusable)
     n_study = min(STUDY_ITEMS, facts.n_examples)
     n_variants = 0
     if "instructions" in request.space:

@@ -39,6 +39,7 @@ def search_report(search: Search, stopped: str | None, hint: str | None) -> Sear
         command = f"labelproof experiment run {plan.project} --arms {arms} --gold test"
     return SearchReport(
         plan=plan,
+        gold_fp=prepared.sources.gold.fingerprint if prepared.sources.gold else "",
         candidates=tuple(results),
         winners=winners,
         optimism=None

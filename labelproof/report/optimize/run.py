@@ -17,6 +17,7 @@ from agents.examples import ExampleBank
 from agents.models import Budget, ProviderDown
 from agents.run.arms import Drive, Listen, open_arm, run_arm
 from agents.run.recorder import Arm
+from agents.run.register import gold_rows
 from agents.run.workload import Sources, Workload
 from agents.search.halving import Board, board, survivors
 from agents.search.instructions import Brief, Mistake, Variant, instruction_prompt, write_variant
@@ -305,6 +306,8 @@ def run_search(
     plan = prepared.plan
     record(store, plan, "planned", clock())
     record(store, plan, "started", clock())
+    whole = prepared.sources.workload(prepared.base)
+    store.append_many(gold_rows(store, plan.project, whole, clock()))  # runs here carry a part of it only
     with drafts(prepared.folder) as place:
         search = Search(store=store, prepared=prepared, place=place, listen=listen, drive=drive, clock=clock)
         stopped: _StoppedError | None = None

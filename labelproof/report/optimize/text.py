@@ -15,7 +15,6 @@ from labelproof.report.optimize.model import (
     Confirmed,
     SearchPlan,
     SearchReport,
-    sql,
 )
 from labelproof.spec.hashing import short
 
@@ -64,7 +63,7 @@ def render(report: SearchReport) -> Iterator[RenderableType]:
         return
     yield from _winners(report)
     yield from (f"- {escape(note)}" for note in report.notes)
-    yield f"[dim]SQL  {escape(sql(plan.search_id))}[/]"
+    yield f"[dim]SQL  {escape(report.sql)}[/]"
 
 
 def _rounds(report: SearchReport) -> Table:
