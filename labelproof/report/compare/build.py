@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import numpy as np
+
 from agents.snapshots import diff_snapshots
 from evaluation._arrays import IntArray
 from labelproof.report.compare.advice import next_step, notes_on
-from labelproof.report.compare.data import Runs, SideAnswers, read_repeats, read_sides, wanted_without_gold
-from labelproof.report.compare.flips import MOST_READ, read_flips
+from labelproof.report.compare.data import (
+    Repeats,
+    Runs,
+    SideAnswers,
+    read_repeats,
+    read_side,
+    wanted_without_gold,
+)
+from labelproof.report.compare.flips import MOST_READ, Flips, read_flips
 from labelproof.report.compare.gold import (
     NO_GOLD,
     GoldItems,
@@ -130,23 +140,31 @@ def compare(
         split=split,
         experiment_id=None if plan is None else plan.experiment_id,
     )
-    with times.phase("metrics"):
-        suites = suite_cases(store, folder.name, one.fp, other.fp)
-        judged = judge_rows(
-            pairs, rule_of, question, folder.spec.labels, suites=suites, p_family=p_family, seed=seed
-        )
-    with times.phase("flips"):
-        skipped = (0, repeat) if one.fp == other.fp else (0,)
+    skipped = (0, repeat) if one.fp == other.fp else (0,)
+
+    def changed() -> tuple[tuple[Repeats, Repeats], Flips]:
         asked = (
             read_repeats(store, pairs.keys, read.salt, read.runs[0], skipped),
             read_repeats(store, pairs.keys, read.salt, read.runs[1], (*skipped, repeat)),
         )
-        flips = read_flips(store, question, pairs, *sides, asked, most=most_flips)
-    with times.phase("slices"):
-        primary = parse_metric(rule_of.primary)
-        slices = slice_rows(pairs, read.columns, primary, alpha=rule_of.alpha, seed=seed)
-    with times.phase("curves"):
-        curves = side_curves(pairs)
+        return asked, read_flips(store, question, pairs, *sides, asked, most=most_flips)
+
+    with ThreadPoolExecutor(
+        1
+    ) as pool:  # reading flips waits for the store, the numbers below for the processor
+        reading = pool.submit(changed)
+        with times.phase("metrics"):
+            suites = suite_cases(store, folder.name, one.fp, other.fp)
+            judged = judge_rows(
+                pairs, rule_of, question, folder.spec.labels, suites=suites, p_family=p_family, seed=seed
+            )
+        with times.phase("slices"):
+            primary = parse_metric(rule_of.primary)
+            slices = slice_rows(pairs, read.columns, primary, alpha=rule_of.alpha, seed=seed)
+        with times.phase("curves"):
+            curves = side_curves(pairs)
+        with times.phase("flips (rest)"):
+            asked, flips = reading.result()
     balance = balance_of(pairs)
     with times.phase("gold wear"):
         wear = GoldWear(n_looks=0, split_fp="", notes=())
@@ -259,7 +277,15 @@ def _read(
     else:
         gold = read_gold_items(store, folder.name, gold_fp, split)
         item_ids, keys, salt = gold.item_ids, gold.keys, gold.salt
-    a, b = read_sides(store, keys, salt, asked)
+    names = list(policy.slices) or slice_keys(store, folder.name, item_ids)
+    clusters = [] if policy.cluster is None else [policy.cluster]
+    order = np.argsort(keys)
+    with ThreadPoolExecutor(3) as pool:  # the store's threads and ours wait for each other less
+        one_side, other_side = (pool.submit(read_side, store, keys, order, salt, *ask) for ask in asked)
+        columns_read = pool.submit(
+            read_columns, store, folder.name, keys, salt, [*clusters, *names], whole=frozenset(clusters)
+        )
+        a, b, found = one_side.result(), other_side.result(), columns_read.result()
     for version, side, n in ((one, a, 0), (other, b, repeat)):
         if not side.answered.any():
             again = f" --repeat {n}" if n else ""
@@ -272,9 +298,6 @@ def _read(
         raise ConfigError(
             "no item was answered by both sides", hint=f"labelproof run {folder.name} --strategy NAME"
         )
-    names = list(policy.slices) or slice_keys(store, folder.name, item_ids)
-    clusters = [] if policy.cluster is None else [policy.cluster]
-    found = read_columns(store, folder.name, keys, salt, [*clusters, *names], whole=frozenset(clusters))
     cluster: IntArray | None = None
     if policy.cluster is not None and policy.cluster in found:
         cluster = cluster_codes(found[policy.cluster])

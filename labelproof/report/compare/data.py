@@ -8,7 +8,6 @@ them collides with one of n is improbable beyond practice (n x n_outside / 2^64)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,13 +106,36 @@ def wanted_without_gold(
     return table["item_id"].combine_chunks(), keys, salt
 
 
-def read_sides(
-    store: TraceStore, keys: Keys, salt: int, sides: Sequence[tuple[Runs, int]]
-) -> tuple[SideAnswers, ...]:
-    """Return the answers of each (version's runs, repeat) to the items with these ``keys``."""
-    order = np.argsort(keys)
-    with ThreadPoolExecutor(len(sides)) as pool:
-        return tuple(pool.map(lambda side: _read_side(store, keys, order, salt, *side), sides))
+def read_side(
+    store: TraceStore, keys: Keys, order: IntArray, salt: int, runs: Runs, repeat: int
+) -> SideAnswers:
+    """Return the version's answers in one repeat to the items with these ``keys`` (``order`` = their argsort)."""
+    run_ids = runs.of(repeat)
+    table = _said(store, salt, runs.fp, run_ids)
+    n = len(keys)
+    at = positions(keys, order, np.asarray(table["h"].combine_chunks()))
+    row = _latest(table, at, n)
+    there = row >= 0
+    labels, label = _labels(table)
+    run = np.asarray(table["run"].combine_chunks(), dtype=np.int64)
+    accepted = np.asarray(table["accepted"].combine_chunks())
+
+    def spread(values: npt.NDArray[np.generic], missing: object) -> npt.NDArray[np.generic]:
+        found = np.full(n, missing, dtype=values.dtype)
+        found[there] = values[row[there]]
+        return found
+
+    return SideAnswers(
+        labels=labels,
+        run_ids=tuple(run_ids),
+        answered=there,
+        label=np.asarray(spread(label, NO_ANSWER), dtype=np.int64),
+        accepted=np.asarray(spread(accepted, False), dtype=np.bool_),
+        confidence=np.asarray(spread(_floats(table["confidence"]), np.nan), dtype=np.float64),
+        cost_usd=np.asarray(spread(_floats(table["cost_usd"]), np.nan), dtype=np.float64),
+        latency_ms=np.asarray(spread(_floats(table["latency_ms"]), np.nan), dtype=np.float64),
+        run=np.asarray(spread(run, -1), dtype=np.int64),
+    )
 
 
 def read_repeats(store: TraceStore, keys: Keys, salt: int, runs: Runs, compared: Sequence[int]) -> Repeats:
@@ -166,37 +188,6 @@ def _said(store: TraceStore, salt: int, fp: str, runs: Sequence[str]) -> pa.Tabl
     if len(runs) != 1:
         params["runs"] = list(runs)
     return store.query(sql, params, fresh=True, only=TABLES)
-
-
-def _read_side(
-    store: TraceStore, keys: Keys, order: IntArray, salt: int, runs: Runs, repeat: int
-) -> SideAnswers:
-    run_ids = runs.of(repeat)
-    table = _said(store, salt, runs.fp, run_ids)
-    n = len(keys)
-    at = positions(keys, order, np.asarray(table["h"].combine_chunks()))
-    row = _latest(table, at, n)
-    there = row >= 0
-    labels, label = _labels(table)
-    run = np.asarray(table["run"].combine_chunks(), dtype=np.int64)
-    accepted = np.asarray(table["accepted"].combine_chunks())
-
-    def spread(values: npt.NDArray[np.generic], missing: object) -> npt.NDArray[np.generic]:
-        found = np.full(n, missing, dtype=values.dtype)
-        found[there] = values[row[there]]
-        return found
-
-    return SideAnswers(
-        labels=labels,
-        run_ids=tuple(run_ids),
-        answered=there,
-        label=np.asarray(spread(label, NO_ANSWER), dtype=np.int64),
-        accepted=np.asarray(spread(accepted, False), dtype=np.bool_),
-        confidence=np.asarray(spread(_floats(table["confidence"]), np.nan), dtype=np.float64),
-        cost_usd=np.asarray(spread(_floats(table["cost_usd"]), np.nan), dtype=np.float64),
-        latency_ms=np.asarray(spread(_floats(table["latency_ms"]), np.nan), dtype=np.float64),
-        run=np.asarray(spread(run, -1), dtype=np.int64),
-    )
 
 
 def _latest(table: pa.Table, at: IntArray, n: int) -> IntArray:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from evaluation._arrays import IntArray
 from evaluation.slices import MISSING, OTHER
 from labelproof.report.compare.keys import Keys, positions
+from labelproof.report.compare.queries import quoted
 from labelproof.store import TraceStore
 
 MOST_VALUES = 20
@@ -68,11 +69,11 @@ def read_columns(
     safe = [name for name in dict.fromkeys(names) if _SAFE_KEY.match(name)]
     if not safe:
         return {}
-    picked = ", ".join(f"json_extract_string(meta_json, $path{i}) AS v{i}" for i in range(len(safe)))
-    params = {f"path{i}": f'$."{name}"' for i, name in enumerate(safe)}
+    source, picked = _picked(safe)
     table = store.query(
-        f"SELECT hash(item_id, $salt) AS h, ts, {picked} FROM items WHERE project = $project",
-        {**params, "salt": salt, "project": project},
+        f"SELECT h, ts, {picked} FROM (SELECT hash(item_id, $salt) AS h, ts, {source} AS meta FROM items"
+        " WHERE project = $project)",
+        {"salt": salt, "project": project},
         fresh=True,
         only=["items"],
     )
@@ -84,6 +85,21 @@ def read_columns(
     place = np.full(len(keys), -1, dtype=np.int64)
     place[at[rows]] = rows
     return {name: _column(name, table[f"v{i}"], place, whole=name in whole) for i, name in enumerate(safe)}
+
+
+def _picked(names: Sequence[str]) -> tuple[str, str]:
+    """Return the expression read once per item and the columns v0, v1, … taken from it.
+
+    One pass over the JSON for all names, unless two differ in case only: DuckDB's structs take them for one.
+    """
+    if len({name.casefold() for name in names}) < len(names):
+        paths = [quoted(f'$."{name}"') for name in names]
+        return "meta_json", ", ".join(
+            f"json_extract_string(meta, {path}) AS v{i}" for i, path in enumerate(paths)
+        )
+    shape = quoted(orjson.dumps(dict.fromkeys(names, "VARCHAR")).decode())
+    fields = ", ".join(f"struct_extract(meta, {quoted(name)}) AS v{i}" for i, name in enumerate(names))
+    return f"json_transform(meta_json, {shape})", fields
 
 
 def _column(name: str, values: pa.ChunkedArray, place: IntArray, *, whole: bool) -> Column:

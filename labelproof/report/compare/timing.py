@@ -8,18 +8,16 @@ from contextlib import contextmanager
 
 
 class PhaseTimes:
-    """Seconds by phase, on the clock and of all processors together; a phase entered again adds up."""
+    """Seconds of wall time by phase; a phase entered again adds up."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.cpu_seconds: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the time of a block under ``name``."""
-        started, cpu = time.perf_counter(), time.process_time()
+        started = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
-            self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + time.process_time() - cpu
