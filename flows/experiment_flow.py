@@ -150,8 +150,7 @@ async def _run(
 
 
 async def _leave(result: ExperimentResult) -> None:
-    from labelproof.report.compare.text import markdown
-
+    from labelproof.report.compare.markdown import markdown
     from labelproof.report.experiments.text import compare_url, result_markdown
 
     urls = {one.version: compare_url(result.plan, one) for one in result.outcomes}

@@ -54,11 +54,7 @@ def show_result(out: Console, result: ExperimentResult, states: Sequence[ArmStat
         from labelproof.report.compare.text import render
 
         out.print()
-        rendered = render(report)
-        if isinstance(rendered, list | tuple):
-            out.print(*rendered, sep="\n")
-        else:
-            out.print(rendered)
+        out.print(render(report))
     if result.outcomes and (len(result.outcomes) > 1 or not result.reports):
         _outcomes(out, result)
     out.print(f"\nExperiment {plan.experiment_id}: ${result.spent_usd:.4f} spent")

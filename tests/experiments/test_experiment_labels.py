@@ -186,8 +186,8 @@ def test_the_estimate_is_unbiased_its_interval_holds_and_peeking_costs_nothing()
     errors, inside, false_alarms, runs = [], 0, 0, 400
     for _ in range(runs):
         n = sum(rng.random() < share for _ in range(n_items))
-        drawn = rng.choices(("b", "a", "neither"), weights=(*truth_of_d, 0.2), k=n)
-        part: list[Right | None] = list(drawn[: n // 3])
+        names: tuple[Right, ...] = ("b", "a", "neither")
+        part: list[Right | None] = [*rng.choices(names, weights=(*truth_of_d, 0.2), k=n // 3)]
         found = accuracy_difference(weigh(part, alpha=0.05), n_items=n_items, n_disagree=n)
         assert found.value is not None
         assert found.low is not None

@@ -79,6 +79,8 @@ def test_the_sample_size_counts_the_items_of_the_class_and_all_candidates(
         unlabelled = opened(store, folder, ("candidate", "third"), items=7).plan
         assert (unlabelled.split, unlabelled.gold_fp, unlabelled.n_items) == ("none", None, 7)
         assert "needs gold" in unlabelled.size_note
+        assert "people decide" in unlabelled.rule
+        assert "e-value reaches 20" in unlabelled.rule
 
 
 def test_the_same_request_finds_its_plan_again_and_another_budget_is_the_same(

@@ -245,7 +245,7 @@ def make_plan(
     plan = Plan(
         experiment_id="",
         project=folder.name,
-        name=name or " vs ".join(one.arm.name for one in reversed(arms)),
+        name=name or f"{', '.join(one.arm.name for one in arms[1:])} vs {arms[0].arm.name}",
         arms=tuple(one.arm for one in arms),
         source=source,
         split=split if with_gold else NO_GOLD,
@@ -258,7 +258,7 @@ def make_plan(
         n_counted=size.n_counted,
         detectable=size.detectable,
         size_note=size.note,
-        rule=rule_text(policy, [one.arm.name for one in arms], len(items)),
+        rule=rule_text(policy, [one.arm.name for one in arms], len(items), with_gold=with_gold),
         rerun_items=min(policy.rerun_items, len(items)),
         budget_usd=budget_usd,
         made_at=now,

@@ -43,9 +43,19 @@ def check_policy(policy: ExperimentPolicy, folder: ProjectFolder) -> None:
             )
 
 
-def rule_text(policy: ExperimentPolicy, arms: Sequence[str], n_items: int) -> str:
-    """Return the verdict's rule as people read it, complete enough to apply it by hand."""
+def rule_text(policy: ExperimentPolicy, arms: Sequence[str], n_items: int, *, with_gold: bool = True) -> str:
+    """Return the verdict's rule as people read it, complete enough to apply it by hand.
+
+    Without gold a metric that needs it has no verdict: then the rule is the one by which people decide.
+    """
     metric = parse_metric(policy.primary)
+    if metric.needs_gold and not with_gold:
+        return (
+            f"No verdict without gold: {metric.text} needs it. Between two arms people decide (labelproof experiment label): "
+            "they label the items that the arms answer differently, blind, in a random order fixed by this plan; the arm "
+            f"that is right more often is proven more accurate when the e-value reaches {1 / policy.alpha:g} (error at most "
+            f"{policy.alpha:g}, at any look). Stopping: then, or when each of the differing among {n_items} items is decided."
+        )
     good, bad = ("lower", "higher") if metric.lower_is_better else ("higher", "lower")
     n = len(arms) - 1
     holm = f", Holm over the {n} candidates" if n > 1 else ""

@@ -12,6 +12,7 @@ from labelproof.report.experiments.run import ArmCost, ExperimentResult
 from labelproof.report.experiments.state import ArmState, Outcome
 from labelproof.report.run_report import REVIEW_URL
 from labelproof.spec.hashing import short
+from labelproof.spec.metrics import parse_metric
 
 Lines = list[tuple[str, str]]
 COST_COLUMNS = ("arm", "items", "calls", "reused", "tokens in", "tokens out", "cost")
@@ -25,7 +26,10 @@ def plan_lines(plan: Plan) -> Lines:
         f"{arm.name} = {arm.shown}" + (" (control)" if arm.name == plan.control else "") for arm in plan.arms
     ]
     gold = f", gold {short(plan.gold_fp)}" if plan.gold_fp else ""
-    rails = ", ".join(f"{rail.metric} ±{rail.margin:g}" for rail in policy.guardrails) or "none"
+    rails = ", ".join(
+        f"{rail.metric} at most {rail.margin:g} {'higher' if parse_metric(rail.metric).lower_is_better else 'lower'}"
+        for rail in policy.guardrails
+    )
     again = (
         f"{plan.control} is asked again on {plan.rerun_items} items: how many labels change by themselves"
         if plan.rerun_items
@@ -38,7 +42,7 @@ def plan_lines(plan: Plan) -> Lines:
             "Primary",
             f"{policy.primary}, {'better' if policy.goal == 'better' else 'not worse'}; alpha {policy.alpha:g}",
         ),
-        ("Guardrails", rails),
+        ("Guardrails", rails or "none"),
         ("Rule", plan.rule),
         ("Size", plan.size_note),
         ("A/A rerun", again),
@@ -111,7 +115,7 @@ def outcome_rows(outcomes: Sequence[Outcome]) -> Sequence[Sequence[str]]:
             if one.delta is None
             else f"{one.delta:+.3f}"
             + (f" [{one.low:+.3f}, {one.high:+.3f}]" if one.low is not None and one.high is not None else ""),
-            "-" if one.p_holm is None else f"{one.p_holm:.3f}",
+            "-" if one.p_holm is None else f"{one.p_holm:.3f}" if one.p_holm >= 0.001 else "<.001",
             one.headline,
         )
         for one in outcomes
