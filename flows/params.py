@@ -110,7 +110,7 @@ class PromoteParams(BaseModel):
     """Why it should become the champion; kept in the audit trail."""
 
     by: str = Field(min_length=1)
-    """Who asks."""
+    """Who asks; kept in the audit trail beside who answers."""
 
     evidence: str = "latest"
     """Id of the comparison it rests on; "latest" = the newest of exactly these versions on today's gold."""

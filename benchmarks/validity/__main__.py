@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import import_module
 from pathlib import Path
 
@@ -43,13 +43,27 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def merged(path: Path, new: Sequence[Row]) -> list[Row]:
+    """Return the stored rows with the checks of ``new`` in their place, new checks at the end."""
+    stored = json.loads(path.read_text()) if path.exists() else []
+    names = {field.name for field in fields(Row)}
+    old = [Row(**{key: value for key, value in row.items() if key in names}) for row in stored]
+    fresh = {(row.section, row.check) for row in new}
+    return [row for row in old if (row.section, row.check) not in fresh] + list(new)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.validity", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=MODULES, default=list(MODULES))
     parser.add_argument("--replicates", type=int, default=2000, help="simulated data sets per case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=OUT, help="folder for validity.json and validity.md")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=OUT,
+        help="folder for validity.json and validity.md; with --only, rows of other modules stay",
+    )
     options = parser.parse_args()
     found: dict[str, list[Row]] = {}
     with ProcessPoolExecutor(options.processes) as pool:
@@ -59,7 +73,7 @@ def main() -> int:
             found[name] = rows
             failed = sum(row.holds is False for row in rows)
             print(f"{name}: {len(rows)} rows, {failed} failed, {seconds:.0f} s", file=sys.stderr, flush=True)
-    rows = [row for name in options.only for row in found[name]]
+    rows = merged(options.out / "validity.json", [row for name in options.only for row in found[name]])
     options.out.mkdir(parents=True, exist_ok=True)
     listed = [{**asdict(row), "holds": row.holds} for row in rows]
     (options.out / "validity.json").write_text(json.dumps(listed, indent=1) + "\n")

@@ -64,6 +64,44 @@ COMMANDS: tuple[Row, ...] = (
     ),
     Row("gold", "labelproof.cli.gold", "app", "Draw gold, build versions, see how worn they are", "Prove"),
     Row(
+        "experiment",
+        "labelproof.cli.experiment",
+        "app",
+        "Run strategies against each other by a plan written first",
+        "Change",
+    ),
+    Row(
+        "compare",
+        "labelproof.cli.compare",
+        "compare",
+        "Say whether B is better than A, where, and if it is luck",
+        "Change",
+    ),
+    Row(
+        "explain",
+        "labelproof.cli.explain",
+        "explain",
+        "Divide a difference among the changes that made it",
+        "Change",
+    ),
+    Row(
+        "suite",
+        "labelproof.cli.suite",
+        "app",
+        "Test behaviour: robustness, bias, injection, functional cases",
+        "Change",
+    ),
+    Row(
+        "optimize",
+        "labelproof.cli.optimize",
+        "optimize",
+        "Search for a better strategy on tuning gold, confirm it on fresh",
+        "Change",
+    ),
+    Row("rollout", "labelproof.cli.promote", "app", "Try a candidate on production traffic", "Change"),
+    Row("promote", "labelproof.cli.promote", "promote", "Make a candidate the champion", "Change"),
+    Row("rollback", "labelproof.cli.promote", "rollback", "Take the last promotion back", "Change"),
+    Row(
         "review", "labelproof.cli.review", "app", "Hand review tasks to people and take votes back", "People"
     ),
     Row("serve", "labelproof.cli.serve", "serve", "Open the review queue in the browser", "People"),
@@ -110,7 +148,7 @@ COMMANDS: tuple[Row, ...] = (
         "doctor", "labelproof.cli.doctor", "doctor", "Check this installation and say what to fix", "Operate"
     ),
 )
-PANELS = ("Run", "Prove", "People", "Look", "Project", "Operate")
+PANELS = ("Run", "Prove", "Change", "People", "Look", "Project", "Operate")
 _USAGE = "labelproof COMMAND [OPTIONS]"
 _ABOUT = "Label content with LLM agents, send people only what needs them, and prove how right it is."
 _OPTIONS = (

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from flows.params import CertifyParams, LabelParams, ScoreParams
+from flows.params import CertifyParams, ExperimentParams, LabelParams, PromoteParams, ScoreParams
 from labelproof.stack.api import POOL
 from labelproof.stack.env import ROOT_VARIABLE
 from labelproof.stack.setup import read_deployments
 
 CHECKOUT = Path(__file__).parents[2]
 MODELS: dict[str, type[BaseModel]] = {
-    model.__name__: model for model in (LabelParams, ScoreParams, CertifyParams)
+    model.__name__: model
+    for model in (LabelParams, ScoreParams, CertifyParams, PromoteParams, ExperimentParams)
 }
 DEPLOYMENTS = read_deployments(CHECKOUT)
 
@@ -39,6 +40,8 @@ def test_the_deployments_have_the_names_that_the_docs_and_scripts_use() -> None:
         "label/production",
         "score/nightly",
         "certify/fortnightly",
+        "promote/approval",
+        "experiment/trial",
     ]
 
 
@@ -51,7 +54,11 @@ def test_stored_parameters_are_accepted_by_the_flow_that_gets_them(deployment: d
     assert (CHECKOUT / params.model_dump()["project"] / "project.yaml").is_file()
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
+SCHEDULED = [one for one in DEPLOYMENTS if name_of(one) not in ("promote/approval", "experiment/trial")]
+"""All but what only a person starts."""
+
+
+@pytest.mark.parametrize("deployment", SCHEDULED, ids=name_of)
 def test_schedules_start_switched_off_and_say_their_time_zone(deployment: dict[str, Any]) -> None:
     assert deployment["schedules"]
     for schedule in deployment["schedules"]:
@@ -62,7 +69,10 @@ def test_schedules_start_switched_off_and_say_their_time_zone(deployment: dict[s
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
 def test_runs_of_one_deployment_wait_for_each_other(deployment: dict[str, Any]) -> None:
-    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    if name_of(deployment) == "promote/approval":
+        assert "concurrency_limit" not in deployment  # a run that waits for a person would hold the place
+    else:
+        assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert deployment["enforce_parameter_schema"] is True
     assert deployment["work_pool"]["name"] == POOL
 
