@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader
@@ -76,9 +77,10 @@ def _traces(store: TraceStore, report: CompareReport, flips: list[Flip]) -> dict
     found: dict[str, TracePair] = {}
     for flip in spread(flips, MOST_TRACES):
         try:
-            found[flip.item_id] = trace_pair(store, report.project, flip.item_id, report.a, report.b)
+            pair = trace_pair(store, report.project, flip.item_id, report.a, report.b)
         except ConfigError:  # steps that are not stored any more: the row stands without its traces
             continue
+        found[flip.item_id] = replace(pair, gold=flip.gold)  # as compared, whatever gold says by now
     return found
 
 
