@@ -35,7 +35,8 @@ def finished(
     with scripted_server(answer) as server, open_store(tmp_path / "store") as store:
         folder = make_arms(make_project, server.base_url, n_items=N, n_gold=3, rerun=0)
         one = opened(store, folder, items="all")
-        run_experiment(store, one)
+        (report,) = run_experiment(store, one).reports
+        assert (report.balance.n_wanted, report.n_items, report.verdict) == (N - 3, N - 3, "inconclusive")
         yield store, one
 
 

@@ -90,7 +90,7 @@ def wanted_without_gold(
         for table in TABLES
     ]
     if experiment_id is not None:
-        parts = [f"{parts[1]} AND experiment_id = $experiment"]
+        parts = [f"{parts[1]} AND experiment_id = $experiment GROUP BY item_id"]  # both arms answered it
     else:
         del params["experiment"]
     for salt in range(8):
