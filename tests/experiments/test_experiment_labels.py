@@ -78,7 +78,9 @@ def test_only_disagreements_become_blind_tasks_in_a_fixed_random_order(
         assert (first.n_new, first.n_asked, first.n_disagree, first.n_open) == (5, 5, len(differ), 5)
         tasks = rows(store, "SELECT * FROM review_tasks ORDER BY ts")
         assert [task["item_id"] for task in tasks] == [pair.item_id for pair in pairs[:5]]
-        assert [task["item_id"] for task in tasks] != sorted(task["item_id"] for task in tasks)
+        everywhere = [pair.item_id for pair in pairs]
+        assert everywhere != sorted(everywhere)
+        assert disagreements(store, one.plan)[0] == pairs
         for task in tasks:
             assert (task["kind"], task["blind"], task["label"], task["confidence"]) == (
                 "disagreement",

@@ -43,7 +43,12 @@ def test_the_plan_is_stored_and_hashed_before_the_first_call(
 
 def test_a_plan_names_everything_that_is_fixed(make_project: MakeProject, tmp_path: Path) -> None:
     with open_store(tmp_path / "store") as store:
-        folder = make_arms(make_project, "http://127.0.0.1:9", n_gold=40, experiments="min_effect: 0.1")
+        folder = make_arms(
+            make_project,
+            "http://127.0.0.1:9",
+            n_gold=40,
+            experiments="min_effect: 0.1, guardrails: [{metric: failed_rate, margin: 0.01}]",
+        )
         plan = opened(store, folder, budget_usd=2.0).plan
         assert plan_from_json(plan.to_json()) == plan == load_plan(store, plan.experiment_id[:6])
         assert (plan.control, [arm.name for arm in plan.arms]) == ("champion", ["champion", "candidate"])
