@@ -62,6 +62,10 @@ class ItemState:
     """How long they took then."""
     seq: int = field(default=0)
 
+    def __post_init__(self) -> None:
+        """A strategy without `normalize` reads the text as it is."""
+        self.text = self.text or self.item.text
+
     def charge(self, spent: Spent) -> None:
         """Add what a step cost."""
         known = self.cost_usd is not None and spent.cost_usd is not None

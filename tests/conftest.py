@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("labelproof", deadline=None)  # a busy machine is no defect
+settings.load_profile("labelproof")
 
 STEPS = """
   - kind: normalize

@@ -39,7 +39,7 @@ class ExperimentPolicy(Spec):
     """better: the primary metric must be proven higher; not_worse: proven not lower by `margin` (a cheaper strategy)."""
     margin: float = Field(default=0.01, gt=0)
     """With goal not_worse: how much lower the primary metric may be."""
-    guardrails: tuple[Guardrail, ...] = (Guardrail(metric="failed_rate", margin=0.01),)
+    guardrails: tuple[Guardrail, ...] = (Guardrail(metric="failed_rate", margin=0.02),)
     """What must not get worse. Each must hold by itself: no correction is needed for many of them."""
     secondary: tuple[str, ...] = ("macro_f1",)
     """Further metrics that are tested and shown (Holm among them) and decide nothing."""

@@ -328,3 +328,13 @@ def test_a_store_that_cannot_be_written_stops_the_run_and_loses_nothing(
     assert paid > 0
     assert summary["done"] == 40
     assert rows(tmp_path / "store", "SELECT count(*) AS n FROM decisions") == [{"n": 40}]
+
+
+def test_a_strategy_without_normalize_reads_the_text_as_it_is(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    steps = "\n  - kind: label\n  - kind: calibrate\n    encoder: none\n  - kind: route\n"
+    with scripted_server() as server:
+        run(make_project(server.base_url, n_items=3, steps=steps), tmp_path / "store")
+        assert sorted(server.counts) == sorted(p for p in server.counts if "text number" in p)
+        assert len(server.counts) == 3

@@ -207,8 +207,10 @@ def conclude(
 ) -> ExperimentResult:
     """Compare every candidate with the control by the plan's rule, store it, and end the experiment."""
     from labelproof.report.compare.build import record as record_comparison
+    from labelproof.report.compare.replayed import with_shares
 
-    reports = compare_all(store, opened, now=datetime.now(UTC), seed=seed)
+    found = compare_all(store, opened, now=datetime.now(UTC), seed=seed)
+    reports = [with_shares(store, opened.folder, report) for report in found]
     for report in reports:
         record_comparison(store, report)
     verdicts = ", ".join(f"{r.b.name}: {r.verdict}" for r in reports)
