@@ -2,7 +2,7 @@
 
 Start at :func:`score` (how right labels are), :func:`fit_calibrator` (labels and confidence from
 log-probabilities), :func:`auroc` and :func:`calibration_error` (how good confidence is),
-:func:`slice_table` and :func:`score_cost`.
+:func:`slice_table` and :func:`score_cost`; :func:`paired_difference` and :func:`decide` (is B better than A?).
 """
 
 from evaluation.agreement import (
@@ -15,6 +15,7 @@ from evaluation.agreement import (
 )
 from evaluation.agreement_report import AgreementReport, agreement_report, pairwise_agreement
 from evaluation.alt_test import AltTest, AltTestRow, alt_test
+from evaluation.attribution import Attribution, CoalitionAnswers, ComponentShare, attribute, shapley
 from evaluation.audit_intervals import correct_rate, error_rate
 from evaluation.audits import (
     AuditAllocation,
@@ -69,11 +70,18 @@ from evaluation.multilabel_calibration import (
     FittedMultiLabelCalibrator,
     fit_multilabel_calibrator,
 )
+from evaluation.multiple_testing import benjamini_hochberg, holm
+from evaluation.paired import PairedAnswers, PairedDifference
+from evaluation.paired_costs import cost_ratio
+from evaluation.paired_metrics import metric_values
+from evaluation.paired_tests import paired_difference
 from evaluation.ppi import ppi_error_rate
 from evaluation.ranking import aurc, auroc
 from evaluation.rare_class import active_probabilities, class_precision, class_recall
+from evaluation.sample_size import detectable_effect, disagreement_savings, items_needed, items_to_resolve
 from evaluation.scorecard import ConfusionMatrix, Metric, ScoreCard
 from evaluation.scoring import ABSTAINED, FAILED, score
+from evaluation.sequential import EarlyStop, SrmMonitor, discordant_e_value, srm_e_value
 from evaluation.slices import SliceRow, SliceTable, slice_table
 from evaluation.splits import assign_split
 from evaluation.stacking import Fused, MultinomialLogistic
@@ -84,6 +92,8 @@ from evaluation.text_classifier import (
     fit_text_classifier,
 )
 from evaluation.top_label import Platt
+from evaluation.two_streams import TwoStreams, two_streams
+from evaluation.verdict import Decision, decide
 from evaluation.votes import VoteTable
 
 __all__ = [
@@ -92,6 +102,7 @@ __all__ = [
     "AgreementReport",
     "AltTest",
     "AltTestRow",
+    "Attribution",
     "AuditAllocation",
     "AuditPlan",
     "AuditStrata",
@@ -104,10 +115,14 @@ __all__ = [
     "CalibrationReport",
     "Candidate",
     "Certification",
+    "CoalitionAnswers",
+    "ComponentShare",
     "ConfusionMatrix",
     "CrossFitted",
     "DawidSkene",
+    "Decision",
     "DriftMonitor",
+    "EarlyStop",
     "Estimate",
     "FittedCalibrator",
     "FittedMultiLabelCalibrator",
@@ -116,6 +131,8 @@ __all__ = [
     "Metric",
     "MultinomialLogistic",
     "NaiveThreshold",
+    "PairedAnswers",
+    "PairedDifference",
     "Platt",
     "Quality",
     "QualityEstimate",
@@ -125,21 +142,25 @@ __all__ = [
     "SlaMonitor",
     "SliceRow",
     "SliceTable",
+    "SrmMonitor",
     "Temperature",
     "TestedThreshold",
     "TextClassifier",
     "ThresholdRow",
+    "TwoStreams",
     "VoteTable",
     "active_probabilities",
     "agreement_report",
     "alt_test",
     "annotator_agreement",
     "assign_split",
+    "attribute",
     "audit_allocation",
     "audit_probabilities",
     "audit_strata",
     "aurc",
     "auroc",
+    "benjamini_hochberg",
     "bootstrap",
     "bootstrap_counts",
     "brier",
@@ -155,17 +176,27 @@ __all__ = [
     "clopper_pearson",
     "cohen_kappa",
     "correct_rate",
+    "cost_ratio",
     "cross_fit_text_classifier",
     "dawid_skene",
+    "decide",
     "decision_quality",
+    "detectable_effect",
+    "disagreement_savings",
+    "discordant_e_value",
     "error_rate",
     "fit_calibrator",
     "fit_multilabel_calibrator",
     "fit_text_classifier",
     "fleiss_kappa",
     "gold_needed",
+    "holm",
+    "items_needed",
+    "items_to_resolve",
     "krippendorff_alpha",
     "label_agreement",
+    "metric_values",
+    "paired_difference",
     "pairwise_agreement",
     "percent_agreement",
     "ppi_error_rate",
@@ -175,11 +206,14 @@ __all__ = [
     "risk_coverage_curve",
     "score",
     "score_cost",
+    "shapley",
     "sla_e_values",
     "sla_log_e_values",
     "slice_table",
+    "srm_e_value",
     "threshold_grid",
     "threshold_table",
+    "two_streams",
     "undefined",
     "wilson",
 ]
