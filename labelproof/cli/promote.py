@@ -236,7 +236,7 @@ def stop(
 
         folder = find_project(project)
         with open_store(store or default_store()) as opened:
-            state = end(opened, folder.name, why=why, by=_person(by), now=datetime.now(UTC))
+            state = end(opened, folder.name, why=why, by=_person(by), now=datetime.now(UTC), folder=folder)
         if as_json:
             emit_json({"rollout_id": state.rollout_id, "phase": state.phase})
         else:

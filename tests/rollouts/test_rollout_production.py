@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from labelproof.report.rollouts import intents
 from labelproof.report.rollouts.events import read_rollouts
 from labelproof.report.rollouts.model import Terms
 from labelproof.report.rollouts.promote import promote
@@ -238,3 +239,53 @@ def test_a_young_promotion_is_watched_after_each_run(make_project: MakeProject, 
             promote(opened, pair_of(opened, folder), why="better", by="ann", now=now, force=True)
         told = produce(folder, store)["rollout"]
     assert (told["phase"], told["monitor"]["alarms"], told["candidate"]) == ("promoted", [], None)
+
+
+@pytest.mark.parametrize("share", [0.5, None])
+def test_a_roll_out_that_is_stopped_while_the_champion_runs_gets_no_traffic(
+    make_project: MakeProject, tmp_path: Path, share: float | None
+) -> None:
+    store, stopped = tmp_path / "store", []
+
+    def answer(seen: Seen) -> Reply:
+        if not stopped:  # a person stops it while the run that follows it is under way
+            stopped.append(seen)
+            with open_store(store) as opened:
+                stop(opened, "mini", why="complaints", by="bob", now=datetime.now(UTC))
+        return safe(seen)
+
+    with scripted_server(answer) as server:
+        folder = two_strategies(make_project, server.base_url, n_items=40)
+        begin(folder, store, share)
+        found = produce(folder, store)
+    told = found["rollout"]
+    assert {row["strategy"] for row in decided(store)} == {"champion"}
+    assert len({row["item_id"] for row in decided(store)}) == 40
+    assert told["candidate"] is None
+    assert "stopped since this run began (bob: complaints)" in told["notes"][0]
+    assert (told["instead"] is None) == (share is None)
+    assert rows(store, "SELECT count(*) AS n FROM arm_answers") == [{"n": 0}]
+    assert phase(store) == "stopped"
+
+
+def test_a_run_after_an_interrupted_promotion_knows_that_it_happened(
+    make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    with scripted_server(safe) as server:
+        folder = two_strategies(make_project, server.base_url)
+        begin(folder, store, 0.5)
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with open_store(store) as opened:
+            pair = pair_of(opened, folder, now=datetime.now(UTC))
+            monkeypatch.setattr(intents, "_finish", killed)
+            with pytest.raises(KeyboardInterrupt):
+                promote(opened, pair, why="better", by="ann", now=datetime.now(UTC), force=True)
+            monkeypatch.undo()
+        found = produce(folder, store)
+        assert phase(store) == "promoted"
+        assert found["rollout"]["resting"] is None
+        assert found["done"] == 12

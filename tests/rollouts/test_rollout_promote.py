@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from agents.run.workload import load_workload
-from labelproof.report.rollouts import intents
+from labelproof.report.rollouts import champion_file, intents
 from labelproof.report.rollouts.champion_file import replace_file
 from labelproof.report.rollouts.events import read_rollouts
 from labelproof.report.rollouts.intents import Outcome, repair
 from labelproof.report.rollouts.promote import promote, propose, reject
 from labelproof.report.rollouts.rollback import rollback
+from labelproof.report.rollouts.traffic import stop
 from labelproof.report.rollouts.watch import watch
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.project import find_project
@@ -239,3 +240,50 @@ def test_what_cannot_be_promoted_is_said(store: TraceStore, folder: Path) -> Non
     path.write_text(champion(folder).read_text().replace("name: champion", "name: candidate"))
     with pytest.raises(ConfigError, match="candidate is the champion already"):
         pair_of(store, folder)
+
+
+def test_stopping_after_a_kill_does_not_hide_the_promotion(
+    store: TraceStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = champion(folder).read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(intents, "_finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        promoted(store, folder, force=True)
+    monkeypatch.undo()
+    now = NOW + timedelta(days=1)
+    with pytest.raises(ConfigError, match="no roll-out of project 'mini' is under way"):
+        stop(store, "mini", why="enough", by="bob", now=now, folder=find_project(str(folder)))
+    rolled_back(store, folder, day=2)
+    assert champion(folder).read_bytes() == old
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_nothing_is_lost(
+    store: TraceStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = champion(folder).read_bytes()
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(champion_file, "_replace", refused)
+    with pytest.raises(ConfigError, match="cannot be written, and is as it was: Permission denied"):
+        promoted(store, folder, force=True)
+    assert champion(folder).read_bytes() == before
+    monkeypatch.undo()
+    done = promoted(store, folder, day=1, force=True)
+    assert (done.state.phase, done.state.pending) == ("promoted", None)
+    assert champion(folder).read_bytes() != before
+
+
+def test_a_champion_that_is_a_link_stays_one(store: TraceStore, folder: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared.yaml"
+    shared.write_bytes(champion(folder).read_bytes())
+    champion(folder).unlink()
+    champion(folder).symlink_to(shared)
+    promoted(store, folder, force=True)
+    assert champion(folder).is_symlink()
+    assert "Tried since March" in shared.read_text()

@@ -85,7 +85,22 @@ def resolve_in(work: Workload, strategy: Strategy) -> ResolvedStrategy:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a file's content in one step: after a kill it is the old text or the new one, never a part."""
+    """Replace a file's content in one step: after a kill it is the old text or the new one, never a part.
+
+    A link stays one: the file that it leads to is replaced. ``ConfigError`` when it cannot be written; it is as it was.
+    """
+    path = path.resolve()
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written, and is as it was: {error.strerror or error}",
+            path=path,
+            hint="make its folder writable for this account, then run the same command again",
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
     spare = path.with_name(f".{path.name}.{os.getpid()}.new")
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     try:

@@ -14,8 +14,9 @@ from agents.run.recorder import Arm
 from agents.run.rollout import Assignment, assign
 from agents.run.session import LabelRequest, LabelSession
 from agents.run.workload import Workload, load_workload
-from labelproof.report.rollouts.events import read_rollouts
-from labelproof.report.rollouts.model import RolloutState, in_use, running
+from labelproof.report.rollouts.events import one_writer, read_rollouts
+from labelproof.report.rollouts.intents import named, repair
+from labelproof.report.rollouts.model import Phase, RolloutState, in_use, running
 from labelproof.report.rollouts.watch import Watch, end_canary, is_watched, watch
 from labelproof.spec.errors import ConfigError, LabelproofError, ProviderError
 from labelproof.spec.hashing import short
@@ -72,7 +73,7 @@ def open_production(
     store = open_store(request.store or default_store())
     state, candidate, resting = None, None, None
     if follow and request.repeat == 0 and request.strategy in (None, work.folder.spec.default_strategy):
-        states = read_rollouts(store, work.folder.name)
+        states = _settled(store, work)
         state = running(states)
         if state is not None:
             candidate, resting = _candidate(state, work, request, root)
@@ -100,8 +101,8 @@ async def run_production(
     """Run the champion, then the candidate beside it, then the monitor; None when the champion was handed over.
 
     The summary is the champion's; its key `rollout` holds the other side. A canary that cannot run is rolled back, and
-    the champion decides its items in the same run. Whatever happens to a shadow is a note. ``run_other`` runs sessions
-    after the first (default: as the first).
+    the champion decides its items in the same run; so it does when the roll-out was ended while the champion's part
+    ran. Whatever happens to a shadow is a note. ``run_other`` runs sessions after the first (default: as the first).
     """
     summary = await run_one(production.champion)
     state = production.rollout
@@ -141,6 +142,10 @@ async def _shadow(
 ) -> dict[str, Any] | None:
     """Run the candidate in the shadow. The production run is done: nothing that happens here is its failure."""
     assert production.candidate is not None
+    taken = await _taken_off(production, state, "shadow", "canary")
+    if taken is not None:
+        production.notes.append(f"{taken}: no shadow")
+        return None
     limits = [one for one in (_left(production, summary), state.terms.shadow_max_cost_usd) if one is not None]
     try:
         session = open_arm(
@@ -171,6 +176,10 @@ async def _canary(
     if not production.candidate.items:
         production.notes.append("none of these items is the canary's")
         return None, None
+    taken = await _taken_off(production, state, "canary", "promoted")
+    if taken is not None:
+        production.notes.append(f"{taken}: the champion decided its items")
+        return None, await _instead(production, summary, run_one)
     queue = True if production.request.queue is None else production.request.queue
     request = replace(
         production.request,
@@ -191,18 +200,32 @@ async def _canary(
     if why is None:
         return done, None
     reason = f"the candidate could not run while the champion could: {why}"
-    await asyncio.to_thread(end_canary, production.store, state, (reason,), datetime.now(UTC))
-    production.notes.append(f"{reason}; rolled back, and the champion decided its items")
-    work = production.champion.work
-    instead = LabelSession(
-        replace(request, strategy=production.request.strategy, queue=production.request.queue),
-        replace(work, items=production.candidate.items),
-        production.store,
-        flow_run_id=flow_run_id,
-    )
-    ran = await run_one(instead)
-    done = None if done is None else {**done, "stopped": None}
-    return done, None if ran is None else _side(ran)
+    ended = await asyncio.to_thread(end_canary, production.store, state, (reason,), datetime.now(UTC))
+    done_about_it = "rolled back, and the" if ended else "the"
+    production.notes.append(f"{reason}; {done_about_it} champion decided its items")
+    found = await _instead(production, summary, run_one)
+    return None if done is None else {**done, "stopped": None}, found
+
+
+async def _instead(
+    production: Production, summary: Mapping[str, Any], run_one: RunOne
+) -> dict[str, Any] | None:
+    """Let the champion decide the items that were the candidate's; returns its side."""
+    assert production.candidate is not None
+    request = replace(production.request, limit=None, max_cost_usd=_left(production, summary))
+    work = replace(production.champion.work, items=production.candidate.items)
+    session = LabelSession(request, work, production.store, flow_run_id=production.champion.run.flow_run_id)
+    ran = await run_one(session)
+    return None if ran is None else _side(ran)
+
+
+async def _taken_off(production: Production, state: RolloutState, *goes_on: Phase) -> str | None:
+    """Return who ended the roll-out and why if it left its phase while the champion's part ran, else None."""
+    now = await asyncio.to_thread(named, production.store, state.project, state.rollout_id)
+    if now is None or now.phase in goes_on:
+        return None
+    phase = now.phase.replace("_", " ")
+    return f"{state.ref} is {phase} since this run began ({now.actor}: {now.reason})"
 
 
 def _candidate(
@@ -224,6 +247,16 @@ def _candidate(
             " restore its file, or stop the roll-out and start it again"
         )
     return work, None
+
+
+def _settled(store: TraceStore, work: Workload) -> tuple[RolloutState, ...]:
+    """Return the project's roll-outs, the record of an interrupted promotion or rollback finished first."""
+    states = read_rollouts(store, work.folder.name)
+    if all(state.pending is None for state in states):
+        return states
+    with one_writer(store, work.folder.name):
+        repair(store, work.folder, datetime.now(UTC))
+    return read_rollouts(store, work.folder.name)
 
 
 def _known(column: str | None, work: Workload) -> str | None:

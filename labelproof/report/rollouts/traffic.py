@@ -9,11 +9,12 @@ from typing import Any
 
 from labelproof.report.rollouts.champion_file import champion_path
 from labelproof.report.rollouts.events import one_writer, read_rollouts, record
-from labelproof.report.rollouts.intents import TICK, end_event, is_open, named, say_why
+from labelproof.report.rollouts.intents import TICK, end_event, is_open, named, repair, say_why
 from labelproof.report.rollouts.model import EventName, RolloutState, Terms, running
 from labelproof.report.rollouts.pair import Pair
 from labelproof.report.rollouts.promote import open_event, open_rollout
 from labelproof.spec.errors import ConfigError
+from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
 
 
@@ -63,10 +64,23 @@ def start(
         return after
 
 
-def stop(store: TraceStore, project: str, *, why: str, by: str, now: datetime) -> RolloutState:
-    """Take the traffic away from the roll-out under way, or close a proposal; the champion decides everything."""
+def stop(
+    store: TraceStore,
+    project: str,
+    *,
+    why: str,
+    by: str,
+    now: datetime,
+    folder: ProjectFolder | None = None,
+) -> RolloutState:
+    """Take the traffic away from the roll-out under way, or close a proposal; the champion decides everything.
+
+    ``folder``: its champion's file is looked at first: a promotion whose record was interrupted is one, and is not stopped.
+    """
     say_why(why)
     with one_writer(store, project):
+        if folder is not None:
+            repair(store, folder, now)
         states = read_rollouts(store, project)
         state = running(states) or next((one for one in states if is_open(one)), None)
         if state is None:
