@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 from agents.run.workload import load_workload
@@ -287,3 +288,30 @@ def test_a_champion_that_is_a_link_stays_one(store: TraceStore, folder: Path, tm
     promoted(store, folder, force=True)
     assert champion(folder).is_symlink()
     assert "Tried since March" in shared.read_text()
+
+
+def test_a_comparison_that_was_read_off_by_another_rule_carries_no_promotion(
+    store: TraceStore, folder: Path
+) -> None:
+    def report(metric: str, margin: float = 0.02) -> str:
+        rows = [("primary", metric, None), ("guardrail", "failed_rate", margin)]
+        said = [
+            {"role": role, "difference": {"metric": name, "margin": most, "confidence": 0.95}}
+            for role, name, most in rows
+        ]
+        return orjson.dumps({"rows": said}).decode()
+
+    pair = pair_of(store, folder)
+    compared(store, pair, verdict="inconclusive", name="c0")
+    for n, other in enumerate((report("auto_accept_rate"), report("accuracy", 0.5), "{}"), start=1):
+        later = NOW + timedelta(minutes=n)
+        compared(store, pair, name=f"c{n}", ts=later, experiment_id=None, plan_fp=None, report_json=other)
+        with pytest.raises(
+            ConfigError, match=rf"c{n} was judged by .*, and the project judges by accuracy, "
+        ):
+            promoted(store, folder)
+    later = NOW + timedelta(minutes=9)
+    own = report("accuracy")
+    compared(store, pair, name="c9", ts=later, experiment_id=None, plan_fp=None, report_json=own)
+    assert pair_of(store, folder).evidence.text.endswith("no plan; others of these versions: 1 inconclusive")
+    assert promoted(store, folder).state.phase == "promoted"

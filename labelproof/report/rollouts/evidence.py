@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from agents.certificates import find_valid
 from agents.run.workload import Workload
+from labelproof.spec.experiment import ExperimentPolicy
 from labelproof.spec.hashing import short
 from labelproof.store import TraceStore
 
@@ -21,6 +25,7 @@ _NAMED = (
     "SELECT comparison_id, strategy_a, fp_a, strategy_b, fp_b FROM comparisons"
     " WHERE project = $project AND comparison_id = $id ORDER BY ts DESC LIMIT 1"
 )
+_REPORT = "SELECT report_json FROM comparisons WHERE project = $project AND comparison_id = $id ORDER BY ts DESC LIMIT 1"
 _CALIBRATORS = (
     "SELECT DISTINCT calibrator_id FROM calibrators WHERE strategy_fp = $fp"
     " AND run_id = (SELECT arg_max(run_id, ts) FROM calibrators WHERE strategy_fp = $fp)"
@@ -29,11 +34,15 @@ _CALIBRATORS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was found. ``missing``: why it does not carry a promotion, None when it does. ``comparison``: its row."""
+    """What was found. ``missing``: why it does not carry a promotion, None when it does. ``comparison``: its row.
+
+    ``others``: other comparisons of these versions on this gold that did not say ship, by verdict: an approver should know.
+    """
 
     comparison: dict[str, Any] | None
     missing: str | None
     hint: str | None
+    others: tuple[tuple[str, int], ...] = ()
 
     @property
     def text(self) -> str:
@@ -42,13 +51,15 @@ class Evidence:
             return "no comparison"
         one = self.comparison
         plan = f"experiment {one['experiment_id']}" if one["experiment_id"] else "no plan"
-        return f"comparison {one['comparison_id']}: {one['verdict']}, {one['n_items']} items of {one['split']}, {plan}"
+        text = f"comparison {one['comparison_id']}: {one['verdict']}, {one['n_items']} items of {one['split']}, {plan}"
+        others = ", ".join(f"{n} {verdict}" for verdict, n in self.others)
+        return f"{text}; others of these versions: {others}" if others else text
 
     def to_json(self) -> dict[str, Any]:
         found = dict(self.comparison) if self.comparison else None
         if found is not None:
             found["ts"] = found["ts"].isoformat()
-        return {"comparison": found, "missing": self.missing}
+        return {"comparison": found, "missing": self.missing, "others": dict(self.others)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +88,8 @@ def find_evidence(
     """Return the comparison of exactly these versions on today's gold, and what it lacks to carry a promotion.
 
     ``wanted``: a comparison's id, or `latest`: the newest of these versions on this gold counts, whatever its verdict,
-    so that an earlier lucky one cannot be picked without naming it.
+    so that an earlier lucky one cannot be picked without naming it. It carries a promotion when it was planned (an
+    experiment), or made by the rule that the project has today; not when it was read off for another metric.
     """
     project, compare = candidate.folder.name, _compare(champion, candidate)
     a, b = champion.resolved.fingerprint, candidate.resolved.fingerprint
@@ -95,7 +107,15 @@ def find_evidence(
     if found["verdict"] != "ship":
         said = f": {found['reason']}" if found["reason"] else ""
         missing = f"comparison {found['comparison_id']} of these versions says {found['verdict']}{said}"
-    return Evidence(comparison=found, missing=missing, hint=None if missing is None else compare)
+    elif found["experiment_id"] is None:
+        missing = _another_rule(store, project, found["comparison_id"], candidate.folder.spec.experiments)
+    others = Counter(row["verdict"] for row in fitting if row is not found and row["verdict"] != "ship")
+    return Evidence(
+        comparison=found,
+        missing=missing,
+        hint=None if missing is None else compare,
+        others=tuple(sorted(others.items())),
+    )
 
 
 def find_certificate(store: TraceStore, work: Workload, now: datetime) -> CertificateFound:
@@ -127,6 +147,38 @@ def _other(store: TraceStore, project: str, wanted: str, candidate_fp: str) -> s
         f"comparison {wanted} judges {one['strategy_b']}@{short(one['fp_b'])}, and the candidate is version"
         f" {short(candidate_fp)}"
     )
+
+
+def _another_rule(
+    store: TraceStore, project: str, comparison_id: str, policy: ExperimentPolicy
+) -> str | None:
+    """Return how a comparison without a plan was judged otherwise than the project judges today; None: as today."""
+    (row,) = store.query(_REPORT, {"project": project, "id": comparison_id}, fresh=True).to_pylist()
+    judged = [
+        one
+        for one in orjson.loads(row["report_json"]).get("rows", ())
+        if one["role"] in ("primary", "guardrail")
+    ]
+    used = [(one["role"], one["difference"]["metric"], one["difference"]["margin"]) for one in judged]
+    margin = policy.margin if policy.goal == "not_worse" else None
+    wanted = [("primary", policy.primary, margin)]
+    wanted += [("guardrail", rail.metric, rail.margin) for rail in policy.guardrails]
+    levels = {round(1 - one["difference"]["confidence"], 9) for one in judged}
+    if used == wanted and levels == {round(policy.alpha, 9)}:
+        return None
+    return (
+        f"comparison {comparison_id} was judged by {_rule_words(used)}, and the project judges by"
+        f" {_rule_words(wanted)} at alpha {policy.alpha:g}"
+    )
+
+
+def _rule_words(rule: list[tuple[str, str, float | None]]) -> str:
+    said = [
+        f"{'guardrail ' if role == 'guardrail' else ''}{metric}"
+        + ("" if margin is None else f" within {margin:g}")
+        for role, metric, margin in rule
+    ]
+    return ", ".join(said) or "no rule that is stored"
 
 
 def _why_none(rows: list[dict[str, Any]], champion: Workload, candidate: Workload, gold: str | None) -> str:
