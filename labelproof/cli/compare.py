@@ -117,6 +117,10 @@ def _compare(
         raise ConfigError(
             f"experiment {plan.experiment_id} belongs to project {plan.project!r}, not to {folder.name!r}"
         )
+    if plan is not None:
+        from labelproof.report.experiments.state import check_complete
+
+        check_complete(store, plan)
     return build(
         store,
         folder,

@@ -127,6 +127,7 @@ def compare(
     with times.phase("versions"):
         now_fp = current_gold_fp(store, folder, now=now)
         one, other = _versions(store, folder, a, b, now_fp, plan)
+        _check_planned(plan, one, other)
     with times.phase("read"):
         chosen = _chosen_gold(store, folder, split, gold_fp, now_fp, now)
         read = _read(store, folder, (one, other), split, chosen, rule_of, repeat, plan)
@@ -235,6 +236,21 @@ def _versions(
     )
     one = find_version(store, folder, a, known=known, learned=learned, arms=arms)
     return one, find_version(store, folder, b, known=known, learned=learned, arms=arms)
+
+
+def _check_planned(plan: PlanLike | None, a: Version, b: Version) -> None:
+    """Raise ``ConfigError`` unless the plan's control is A and one of its arms B: it says nothing of others."""
+    if plan is None:
+        return
+    control, fps = plan.arms[0], [arm.fp for arm in plan.arms]
+    if a.fp == control.fp and b.fp in fps:
+        return
+    names = ", ".join(f"{arm.name}@{short(arm.fp)}" for arm in plan.arms[1:])
+    raise ConfigError(
+        f"experiment {plan.experiment_id} judges {names} against {control.name}@{short(control.fp)}, not"
+        f" {b.name}@{short(b.fp)} against {a.name}@{short(a.fp)}",
+        hint=f"labelproof compare {control.name} {plan.arms[-1].name} --experiment {plan.experiment_id}",
+    )
 
 
 def _chosen_gold(

@@ -101,7 +101,7 @@ def open_experiment(
     if not request.again:
         before = _same_or_refuse(standings(store, project=folder.name), plan)
         if before is not None:
-            plan = before.plan
+            plan = load_plan(store, before.plan.experiment_id)
             found = "finished" if before.state == "finished" else "unfinished"
     opened = _opened(plan, base, works, found, request.budget_usd)
     if found == "new":

@@ -270,26 +270,35 @@ def make_plan(
 def load_plan(store: TraceStore, experiment_id: str) -> Plan:
     """Return a stored plan by its id or the beginning of it, checked against its hash.
 
-    ``ConfigError`` when there is none, or several begin so, or the stored plan does not fit its hash.
+    The first event has the plan, every later one its hash: ``ConfigError`` when there is none, when several begin so, or
+    when the plan does not fit its hash or another one was written beside it.
     """
     rows = store.query(
-        "SELECT experiment_id, plan_json, plan_fp FROM current_experiments WHERE starts_with(experiment_id, ?)"
-        " ORDER BY experiment_id LIMIT 3",
+        "SELECT experiment_id, plan_json, plan_fp FROM experiments WHERE starts_with(experiment_id, ?)"
+        " ORDER BY experiment_id, ts, plan_json IS NULL",
         [experiment_id],
         fresh=True,
     ).to_pylist()
-    exact = [row for row in rows if row["experiment_id"] == experiment_id] or rows
-    if len(exact) != 1:
+    mine = [row for row in rows if row["experiment_id"] == experiment_id] or rows
+    if len({row["experiment_id"] for row in mine}) != 1:
         what = "no experiment" if not rows else "several experiments"
         raise ConfigError(
             f"{what} of this store begin{'s' if not rows else ''} with {experiment_id!r}",
             hint="labelproof experiment list",
         )
-    values = orjson.loads(exact[0]["plan_json"])
-    verify(values, exact[0]["plan_fp"])
+    found, fp = mine[0]["experiment_id"], mine[0]["plan_fp"]
+    values = orjson.loads(mine[0]["plan_json"] or "{}")
+    verify(values, fp)
     if values.get("kind") == "search":
         raise ConfigError(
             f"{experiment_id!r} is a strategy search, not an experiment",
             hint="labelproof optimize with the same options tells it again",
+        )
+    others = sorted({row["plan_fp"] for row in mine} - {fp})
+    if others or values["experiment_id"] != found:
+        what = f"hash {short(others[0])}" if others else f"id {values['experiment_id']}"
+        raise ConfigError(
+            f"experiment {found} was planned as {short(fp)}, and its record holds another plan ({what}): it is not judged",
+            hint=f"look at it: labelproof sql \"SELECT * FROM experiments WHERE experiment_id = '{found}'\"",
         )
     return plan_from_json(values)

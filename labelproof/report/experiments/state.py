@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from labelproof.report.experiments.plan import Plan, plan_from_json
+from labelproof.spec.errors import ConfigError
 from labelproof.store import TraceStore
 
 Event = Literal["planned", "started", "arm_finished", "stopped", "finished"]
@@ -35,7 +36,7 @@ FROM runs WHERE project = ? AND contains(params_json, ?) GROUP BY run_id ORDER B
 """
 _OUTCOMES = """
 SELECT fp_b, strategy_b, comparison_id, verdict, reason, n_items, report_json FROM comparisons
-WHERE experiment_id = ? QUALIFY row_number() OVER (PARTITION BY fp_b ORDER BY ts DESC, comparison_id) = 1
+WHERE experiment_id = ? AND fp_a = ? QUALIFY row_number() OVER (PARTITION BY fp_b ORDER BY ts DESC, comparison_id) = 1
 """
 
 
@@ -187,6 +188,17 @@ def arm_states(store: TraceStore, plan: Plan) -> list[ArmState]:
     return found
 
 
+def check_complete(store: TraceStore, plan: Plan) -> None:
+    """Raise ``ConfigError`` while an arm has not answered everything: judging it now would be a look not planned."""
+    left = [state for state in arm_states(store, plan) if not state.finished and not state.repeat]
+    if left:
+        told = ", ".join(f"{state.arm} {state.n_answers} of {state.n_wanted}" for state in left)
+        raise ConfigError(
+            f"experiment {plan.experiment_id} is looked at once, when every arm has answered everything: {told}",
+            hint=f"labelproof experiment resume {plan.experiment_id}; without --experiment it is a comparison like any other",
+        )
+
+
 def spent_by_run(store: TraceStore, plan: Plan) -> dict[tuple[str, int], float]:
     """Return US dollars by arm and repeat, calls that a killed process made included."""
     store.fold_orphans()
@@ -205,8 +217,9 @@ def spent_by_run(store: TraceStore, plan: Plan) -> dict[tuple[str, int], float]:
 
 
 def outcomes(store: TraceStore, plan: Plan) -> list[Outcome]:
-    """Return what was concluded on each candidate, in the plan's order; empty before the end."""
-    rows = {row["fp_b"]: row for row in store.query(_OUTCOMES, [plan.experiment_id], fresh=True).to_pylist()}
+    """Return what was concluded on each candidate against the control, in the plan's order; empty before the end."""
+    found_rows = store.query(_OUTCOMES, [plan.experiment_id, plan.arms[0].fp], fresh=True).to_pylist()
+    rows = {row["fp_b"]: row for row in found_rows}
     found = []
     for arm in plan.candidates:
         row = rows.get(arm.fp)
