@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agents.run.drive import run_plain
+from agents.run.session import LabelSession
 from agents.run.workload import load_workload
 from labelproof.report.optimize.confirm import confirm
 from labelproof.report.optimize.run import run_search
@@ -258,3 +262,21 @@ def test_the_winner_is_confirmed_on_gold_that_the_search_did_not_see(
         assert one.delta > 0.2
         assert told.exit_code == 0
         assert {asked_item(seen) for seen in server.requests[before:]} == items_of("test")
+
+
+def test_two_processes_do_not_search_the_same_at_once(make_project: MakeProject, tmp_path: Path) -> None:
+    refused: list[str] = []
+    with project(make_project, with_writer(GOOD)) as (folder, _), open_store(tmp_path / "store") as store:
+        ready = prepared(folder, candidates=2)
+
+        def drive(session: LabelSession) -> Mapping[str, Any] | None:
+            if not refused:
+                with pytest.raises(ConfigError) as error:
+                    run_search(store, ready)
+                refused.append(error.value.message)
+            return run_plain(session)
+
+        found = run_search(store, ready, drive=drive)
+    assert "is at work on search" in refused[0]
+    assert found.stopped is None
+    assert all(one.state in NOT_FAILED for one in found.candidates)

@@ -16,6 +16,7 @@ import numpy as np
 from agents.examples import ExampleBank
 from agents.models import Budget, ProviderDown
 from agents.run.arms import Drive, Listen, open_arm, run_arm
+from agents.run.lock import RunLock
 from agents.run.recorder import Arm
 from agents.run.register import gold_rows
 from agents.run.workload import Sources, Workload
@@ -302,7 +303,23 @@ def run_search(
 
     Budget, call limit and a provider that is down stop it; the same request goes on. ``drive`` runs a session (default:
     in its own event loop). The confirmation on untouched gold is the caller's next step (``confirm.confirm``).
+    ``ConfigError`` while another process works on the same search.
     """
+    lock = RunLock(store.location.root / "runs" / f"{prepared.plan.search_id}.lock")
+    if not lock.acquire():  # two would take each other's arms for candidates that cannot run
+        raise ConfigError(
+            f"process {lock.holder()} is at work on search {prepared.plan.search_id}",
+            hint="wait for it: the same command then tells its result",
+        )
+    try:
+        return _run_search(store, prepared, listen=listen, drive=drive, clock=clock)
+    finally:
+        lock.release()
+
+
+def _run_search(
+    store: TraceStore, prepared: Prepared, *, listen: Listen | None, drive: Drive | None, clock: Clock
+) -> SearchReport:
     plan = prepared.plan
     record(store, plan, "planned", clock())
     record(store, plan, "started", clock())
