@@ -90,3 +90,21 @@ def test_a_stopped_search_says_how_to_go_on(
         assert "STOPPED" in out
         assert "waiting" in out
         assert "WINNER" not in out
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../../elsewhere", "expected a strategy's name"),
+        ("my winner", "expected a strategy's name"),
+        ("champion", "another strategy is there"),
+    ],
+)
+def test_a_winners_name_that_cannot_be_written_is_refused_before_anything_is_paid(
+    make_project: MakeProject, tmp_path: Path, name: str, why: str
+) -> None:
+    with project(make_project) as (folder, server):
+        code, out = call(str(folder), "--store", str(tmp_path / "store"), "--json", "--name", name)
+        assert code == 2
+        assert why in json.loads(out)["error"]
+        assert not server.requests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -33,6 +34,7 @@ from labelproof.spec.labels import LabelSchema
 from labelproof.spec.metrics import MetricRef, parse_metric
 from labelproof.spec.project import ProjectFolder
 from labelproof.spec.strategy import (
+    NAME,
     CalibrateStep,
     ConsensusStep,
     InvestigateStep,
@@ -137,6 +139,7 @@ def prepare(folder: ProjectFolder, request: SearchRequest) -> Prepared:
         writer=writer.model if writer and n_variants else None,
         n_calls_most=aside + most_calls(rungs, per_item, own_calls),
     )
+    _check_name(folder, request, plan.search_id)
     return Prepared(
         plan=plan,
         request=request,
@@ -150,6 +153,25 @@ def prepare(folder: ProjectFolder, request: SearchRequest) -> Prepared:
         metric=metric,
         writer=writer if n_variants else None,
     )
+
+
+def _check_name(folder: ProjectFolder, request: SearchRequest, search_id: str) -> None:
+    """Refuse, before anything is paid, a winner's name that no file can have or that another strategy's file has."""
+    name = request.name
+    if name is None:
+        return
+    if re.fullmatch(NAME, name) is None:
+        raise ConfigError(
+            f"--name {name!r}: expected a strategy's name: a letter, then letters, digits, - _ ."
+        )
+    for stem in (name, *(f"{name}-{rank}" for rank in range(1, request.top + 1))):
+        path = folder.folder / "strategies" / f"{stem}.yaml"
+        if path.exists() and f" of search {search_id}: " not in path.read_text(encoding="utf-8"):
+            raise ConfigError(
+                "the winner would be written here, and another strategy is there",
+                path=path,
+                hint="give the winner another --name, or move the file",
+            )
 
 
 def variant_name(tag: str, index: int) -> str:
