@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,12 @@ import httpx
 import orjson
 import pytest
 
-from labelproof.stack import start_server
 from tests.conftest import MakeProject
 from tests.experiments.experiment_helpers import answering, make_arms
 from tests.run.run_helpers import ROOT, rows
 from tests.scripted_server import scripted_server
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("PREFECT_", "LABELPROOF_ROOT"))]:
-            patch.delenv(name)
-        with start_server(tmp_path_factory.mktemp("stack")) as server:
-            url = server.wait_ready(180)
-            assert url is not None
-            yield url
 
 
 def test_arms_are_sub_flows_and_a_budget_stop_goes_on(

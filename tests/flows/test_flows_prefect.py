@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,13 @@ import httpx
 import orjson
 import pytest
 
-from labelproof.stack import prefect_env, start_server
+from labelproof.stack import prefect_env
 from tests.conftest import MakeProject
 from tests.report.certify_helpers import project
 from tests.run.run_helpers import ROOT, rows
 from tests.scripted_server import scripted_server
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("PREFECT_", "LABELPROOF_ROOT"))]:
-            patch.delenv(name)
-        with start_server(tmp_path_factory.mktemp("stack")) as server:
-            url = server.wait_ready(180)
-            assert url is not None
-            yield url
 
 
 def test_a_run_is_in_prefects_history_with_tags_artifacts_and_links(

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import httpx
 import pytest
 
 from labelproof.report.rollouts.events import read_rollouts
-from labelproof.stack import prefect_env, start_server
+from labelproof.stack import prefect_env
 from labelproof.store import open_store
 from tests.conftest import MakeProject
 from tests.rollouts.rollout_helpers import compared, pair_of, two_strategies
@@ -32,17 +31,6 @@ from flows.params import PromoteParams
 from flows.promote_flow import start
 print(asyncio.run(start(PromoteParams(**json.loads(sys.argv[1])))))
 """
-
-
-@pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("PREFECT_", "LABELPROOF_ROOT"))]:
-            patch.delenv(name)
-        with start_server(tmp_path_factory.mktemp("stack")) as server:
-            url = server.wait_ready(180)
-            assert url is not None
-            yield url
 
 
 @pytest.mark.parametrize("approve", [True, False])

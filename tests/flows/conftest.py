@@ -1,0 +1,22 @@
+"""A real Prefect server for the tests of one module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from labelproof.stack import start_server
+
+
+@pytest.fixture(scope="module")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API URL of a server that sees nothing of this machine's own Prefect."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("PREFECT_", "LABELPROOF_ROOT"))]:
+            patch.delenv(name)
+        with start_server(tmp_path_factory.mktemp("stack")) as server:
+            url = server.wait_ready(180)
+            assert url is not None
+            yield url
