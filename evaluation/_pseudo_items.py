@@ -22,6 +22,8 @@ from labelproof.spec.metrics import MetricRef
 def left_out_error(units: Units, extra: Units | None = None) -> float:
     """Standard error of B minus A: leaving out one unit at a time, the ``extra`` ones too; needs two units.
 
+    NaN where the metric is undefined without any one of them.
+
     Efron & Tibshirani (1993), eq. 11.5. For a mean without extra units it is the usual s / sqrt(n).
     """
     a, b, count = units.a, units.b, units.count
@@ -32,6 +34,8 @@ def left_out_error(units: Units, extra: Units | None = None) -> float:
     known = ~np.isnan(left)
     count, left = count[known], left[known]
     n = count.sum()
+    if n < 2:
+        return float("nan")
     middle = count @ left / n
     return float(np.sqrt((n - 1) / n * (count @ (left - middle) ** 2)))
 

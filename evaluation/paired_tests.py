@@ -6,7 +6,7 @@
   and one on which only B is right: see evaluation/_pseudo_items.py);
 * cost and latency: paired t;
 * items in clusters (author, thread): A and B are exchanged in whole clusters, the interval is a t interval from leaving
-  out one cluster at a time.
+  out one cluster at a time; where nothing changed in any cluster, what so many clusters without a change rule out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from evaluation._arrays import check_level
 from evaluation._paired_results import POWER, TIE, Ask, share_as_far, t_result, untested
-from evaluation._paired_units import clusters_of_items, kinds_of_items
+from evaluation._paired_units import Units, clusters_of_items, kinds_of_items
 from evaluation._pseudo_items import left_out_error, pseudo_items
 from evaluation.mcnemar import mcnemar_mid_p, tango_interval, tango_z
 from evaluation.paired import NO_ANSWER, BoolArray, PairedAnswers, PairedDifference
@@ -206,6 +206,8 @@ def _of_clusters(answers: PairedAnswers, ask: Ask, n: int) -> PairedDifference:
     reason = _no_test(values, units.n, "cluster", ask.metric)
     error = math.nan if reason is not None else left_out_error(units)
     if reason is None and not error > TIE * max(1.0, *map(abs, values)):
+        if ask.metric.name in SHARES and abs(values[1] - values[0]) <= TIE:
+            return _of_still_clusters(values, units, ask, n, only)
         reason = "all clusters show the same difference"
     if reason is not None:
         return untested(values, ask, n, "cluster-sign-flip", reason, only=only)
@@ -218,6 +220,39 @@ def _of_clusters(answers: PairedAnswers, ask: Ask, n: int) -> PairedDifference:
         p_value = share_as_far(units.swapped(ask.resamples, np.random.default_rng(ask.seed)), delta)
     return t_result(
         values, error, units.n - 1, ask, n=n, method="cluster-sign-flip", p_value=p_value, only=only
+    )
+
+
+def _of_still_clusters(
+    values: tuple[float, float],
+    units: Units,
+    ask: Ask,
+    n: int,
+    only: tuple[int | None, int | None],
+) -> PairedDifference:
+    """What clusters prove in none of which anything changed: the exact bound of zero events in so many clusters.
+
+    A mean difference of d takes a share of at least d of clusters in which something changed, and m clusters without
+    one have the chance (1 - d)^m. Of clusters of unequal size m is Kish's effective number, (sum s)^2 / sum s^2.
+    """
+    sizes = units.a[:, 1]
+    m = float(sizes.sum() ** 2 / (sizes @ sizes))
+    half = 1 - ((1 - ask.confidence) / 2) ** (1 / m)
+    return PairedDifference(
+        metric=ask.metric.text,
+        value_a=values[0],
+        value_b=values[1],
+        delta=0.0,
+        low=-half,
+        high=half,
+        p_value=1.0,
+        n=n,
+        method="cluster-sign-flip",
+        confidence=ask.confidence,
+        margin=ask.margin,
+        p_not_worse=None if ask.margin is None else (1 - ask.margin) ** m,
+        n_a_only=only[0],
+        n_b_only=only[1],
     )
 
 

@@ -12,7 +12,10 @@ import numpy as np
 from evaluation._arrays import BoolArray, FloatArray, IntArray
 from evaluation.intervals import Estimate, bootstrap, clopper_pearson, undefined, wilson
 from evaluation.multiple_testing import benjamini_hochberg
+from evaluation.paired import NO_ANSWER, PairedAnswers
+from evaluation.paired_tests import paired_difference
 from evaluation.suites.case import Case
+from labelproof.spec.metrics import MetricRef
 
 SMALL_N = 20
 """Below it the exact interval (Clopper-Pearson), from it on Wilson's."""
@@ -281,30 +284,37 @@ def exact_sign_p(first: int, second: int) -> float:
     return float(binomtest(first, first + second, 0.5).pvalue)
 
 
-def failure_difference(
-    failed_a: BoolArray, failed_b: BoolArray, bases: Sequence[str], *, seed: int = 0
-) -> Estimate:
-    """Return B's failure rate minus A's on the same cases, bases resampled; no case: no value.
+def failure_difference(failed_a: BoolArray, failed_b: BoolArray, bases: Sequence[str]) -> Estimate:
+    """Return B's failure rate minus A's on the same cases, by the test that comparisons use; no case: no value.
 
-    Without any discordant case the interval is what that many bases can rule out: ± the exact bound of zero events.
+    Cases of one base are one cluster. Where all bases show the same difference v, the interval is what that many of them
+    can rule out: a share of up to the exact bound of zero events may differ, each by up to 1 + v down or 1 - v up.
     """
     n = len(bases)
     if n == 0:
-        return undefined("bootstrap over bases", 0, "no case in common")
-    difference = failed_b.astype(np.float64) - failed_a.astype(np.float64)
-    moved, size = _by_base(bases, difference.tolist())
-    found = bootstrap(
-        lambda at: moved[at].sum(1) / size[at].sum(1), len(size), seed=seed, resamples=RESAMPLES
+        return undefined("cluster-sign-flip", 0, "no case in common")
+    names, place = np.unique(np.asarray(bases, dtype=np.str_), return_inverse=True)
+    nothing = np.zeros(n, dtype=np.bool_)
+    answers = PairedAnswers(
+        labels=("passed",),
+        classes=("passed",),
+        members=np.ones((1, 1), dtype=np.bool_),
+        gold=None,
+        a=np.where(failed_a, NO_ANSWER, 0).astype(np.int64),
+        b=np.where(failed_b, NO_ANSWER, 0).astype(np.int64),
+        accepted_a=nothing,
+        accepted_b=nothing,
+        cluster=None if len(names) == n else place.astype(np.int64),
     )
-    value = float(difference.mean())
+    found = paired_difference(answers, MetricRef(name="failed_rate"))
     if found.low is not None:
-        return Estimate(value=value, low=found.low, high=found.high, n=n, method="bootstrap over bases")
-    bound = clopper_pearson(0, len(size)).high
+        return Estimate(value=found.delta, low=found.low, high=found.high, n=n, method=found.method)
+    value, bound = float(found.delta or 0.0), clopper_pearson(0, len(names)).high
     assert bound is not None
     return Estimate(
         value=value,
-        low=max(-1.0, value - bound),
-        high=min(1.0, value + bound),
+        low=value - bound * (1 + value),
+        high=value + bound * (1 - value),
         n=n,
         method="clopper-pearson over bases",
     )

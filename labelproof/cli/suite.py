@@ -90,7 +90,7 @@ def run(
                     max_cost_usd=max_cost_usd,
                     listen=listen,
                 )
-            guardrails = _guardrails(opened, work, [one.name for one in suites], seed)
+            guardrails = _guardrails(opened, work, [one.name for one in suites])
         _show(results, guardrails, html, as_json=as_json)
         if any(found.state == "broken" for found in guardrails):
             raise typer.Exit(EXIT_NO)
@@ -162,7 +162,7 @@ def show(
             )
 
 
-def _guardrails(store: TraceStore, work: Workload, suites: Sequence[str], seed: int) -> list[SuiteGuardrail]:
+def _guardrails(store: TraceStore, work: Workload, suites: Sequence[str]) -> list[SuiteGuardrail]:
     """Return the guardrails on these suites, the version held against the strategy in use."""
     from agents.rehydrate import workload_of
     from labelproof.report.suites.latest import reference_version, suite_guardrails
@@ -175,7 +175,7 @@ def _guardrails(store: TraceStore, work: Workload, suites: Sequence[str], seed: 
     in_use = workload_of(store, str(folder.folder), name).resolved.fingerprint
     fp = work.resolved.fingerprint
     reference = reference_version(store, folder.name, champion=(name, in_use), strategy_fp=fp)
-    return suite_guardrails(store, folder.name, policy, fp, reference, suites=suites, seed=seed)
+    return suite_guardrails(store, folder.name, policy, fp, reference, suites=suites)
 
 
 def _show_plan(planned: Plan, cases: dict[str, int], *, as_json: bool) -> None:

@@ -285,7 +285,7 @@ def test_what_cannot_be_measured_is_none_with_a_reason() -> None:
         assert "one item shows no spread" in (found.reason or "")
     one = _find(replace(x, cluster=np.zeros(2, dtype=np.int64)), "accuracy")
     assert "one cluster" in (one.reason or "")
-    alike = _find(replace(x, cluster=np.arange(2)), "accuracy")
+    alike = _find(replace(x, cluster=np.arange(2)), "macro_f1")
     assert "same difference" in (alike.reason or "")
 
 

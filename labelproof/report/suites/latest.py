@@ -100,7 +100,6 @@ def suite_guardrails(
     reference: tuple[str, str] | None,
     *,
     suites: Sequence[str] | None = None,
-    seed: int = 0,
 ) -> list[SuiteGuardrail]:
     """Return the state of every guardrail on a suite for one version.
 
@@ -114,7 +113,7 @@ def suite_guardrails(
             continue
         if suites is not None and _parts(ref.of)[0] not in suites:
             continue
-        found.append(_guardrail(store, project, ref.of, guardrail.margin, strategy_fp, reference, seed))
+        found.append(_guardrail(store, project, ref.of, guardrail.margin, strategy_fp, reference))
     return found
 
 
@@ -125,7 +124,6 @@ def _guardrail(
     margin: float,
     strategy_fp: str,
     reference: tuple[str, str] | None,
-    seed: int,
 ) -> SuiteGuardrail:
     counted = latest_rate(store, project, strategy_fp, of)
     failure = counted[0] / counted[1] if counted and counted[1] else None
@@ -143,7 +141,7 @@ def _guardrail(
         if cases is None:
             reason = f"{named} has not answered these cases: run the suite with it"
         else:
-            difference = failure_difference(cases.failed_a, cases.failed_b, cases.base_ids, seed=seed)
+            difference = failure_difference(cases.failed_a, cases.failed_b, cases.base_ids)
             state = _state(difference, margin)
     return SuiteGuardrail(
         metric=f"suite:{of}",
