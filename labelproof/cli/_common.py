@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from labelproof.spec.errors import BugError, LabelproofError
+from labelproof.spec.errors import BugError, ConfigError, LabelproofError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,11 +25,11 @@ EXIT_USER = 2
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a Rich console; results go to stdout, progress and errors to stderr."""
-    from rich.console import Console
+    """Return a Rich console; results go to stdout, progress and errors to stderr; texts cannot steer the terminal."""
+    from labelproof.cli._console import SafeConsole
 
     shown_to_person = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, width=None if shown_to_person else FILE_WIDTH)
+    return SafeConsole(stderr=stderr, highlight=False, width=None if shown_to_person else FILE_WIDTH)
 
 
 def emit_json(value: Any) -> None:
@@ -52,22 +52,32 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def user_errors(*, as_json: bool = False) -> Iterator[None]:
-    """Turn a user's error into one line and exit 2; a bug keeps its traceback."""
+    """Turn a user's error into one line and exit 2, a file that cannot be read or written too; a bug keeps its traceback."""
     try:
         yield
     except BugError:
         raise
     except LabelproofError as error:
-        if as_json:
-            emit_json({"error": error.message, "kind": type(error).__name__, "hint": error.hint})
-        else:
-            from rich.markup import escape
-
-            line = f"[bold red]error[/] {escape(error.message)}"
-            if error.hint:
-                line += f"\n  [dim]->[/] {escape(error.hint)}"
-            console(stderr=True).print(line, soft_wrap=True)
+        _tell_error(error, as_json=as_json)
         raise typer.Exit(EXIT_USER) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        found = ConfigError(error.strerror or str(error), path=str(error.filename))
+        _tell_error(found, as_json=as_json)
+        raise typer.Exit(EXIT_USER) from error
+
+
+def _tell_error(error: LabelproofError, *, as_json: bool) -> None:
+    if as_json:
+        emit_json({"error": error.message, "kind": type(error).__name__, "hint": error.hint})
+        return
+    from rich.markup import escape
+
+    line = f"[bold red]error[/] {escape(error.message)}"
+    if error.hint:
+        line += f"\n  [dim]->[/] {escape(error.hint)}"
+    console(stderr=True).print(line, soft_wrap=True)
 
 
 def command_name() -> str:
