@@ -245,7 +245,8 @@ def test_a_young_promotion_is_watched_after_each_run(make_project: MakeProject, 
 def test_a_roll_out_that_is_stopped_while_the_champion_runs_gets_no_traffic(
     make_project: MakeProject, tmp_path: Path, share: float | None
 ) -> None:
-    store, stopped = tmp_path / "store", []
+    store = tmp_path / "store"
+    stopped: list[Seen] = []
 
     def answer(seen: Seen) -> Reply:
         if not stopped:  # a person stops it while the run that follows it is under way
