@@ -152,6 +152,16 @@ def test_a_person_may_stop_asking(make_project: MakeProject, tmp_path: Path) -> 
         assert "not measurable" in dict(label_lines(found))["Accuracy"]
 
 
+def test_the_planned_level_cannot_be_weakened_once_people_answer(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    with finished(make_project, tmp_path, lambda i: i % 4 == 0, lambda _: False) as (store, one):
+        for weak in (0.5, 0.0, float("nan")):
+            with pytest.raises(ConfigError, match=r"has fixed 0\.05 before the first label"):
+                look(store, one, alpha=weak)
+        assert look(store, one, alpha=0.01).evidence.alpha == 0.01
+
+
 def test_what_people_cannot_decide_is_refused(make_project: MakeProject, tmp_path: Path) -> None:
     with scripted_server(answering()) as server, open_store(tmp_path / "store") as store:
         arms = ("champion", "candidate", "third")

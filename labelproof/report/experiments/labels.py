@@ -119,11 +119,17 @@ def label_disagreements(
     """Ask people about disagreements that were not asked about, unless it is known already which arm is better.
 
     Blind, in a random order that the experiment fixes; at most ``limit`` new tasks. Once the evidence reaches 1 / alpha
-    (default: the plan's) what still waits is closed. ``ask`` false only looks. ``stop``: close what waits for this reason
-    and ask nothing. May be called any time, as often as one likes. ``ConfigError``: not two arms, gold items, or arms
-    that have not answered everything.
+    (default: the plan's, never a larger one) what still waits is closed. ``ask`` false only looks. ``stop``: close what
+    waits for this reason and ask nothing. May be called any time, as often as one likes. ``ConfigError``: not two arms,
+    gold items, or arms that have not answered everything.
     """
     _check(store, plan)
+    if alpha is not None and not 0 < alpha <= plan.policy.alpha:
+        raise ConfigError(
+            f"alpha {alpha:g}: the plan of {plan.experiment_id} has fixed {plan.policy.alpha:g} before the first label;"
+            " only a smaller one, above 0, can be asked for now",
+            hint="leave --alpha out",
+        )
     pairs, n_items = disagreements(store, plan)
     found = _look(store, plan, pairs, n_items, now, alpha or plan.policy.alpha)
     new = closed = 0

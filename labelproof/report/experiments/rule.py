@@ -102,10 +102,10 @@ def sample_size(
     """
     size = _primary_size(policy, labels, items, gold, n_candidates)
     short_of = [
-        f"{rail.metric} needs {least}"
+        f"{rail.metric} needs {least} items" + (f" of {metric.of}" if metric.name == "recall" else "")
         for rail in policy.guardrails
         if (least := _least_items(rail, policy.alpha))
-        > _n_counted(parse_metric(rail.metric), labels, items, gold)
+        > _n_counted((metric := parse_metric(rail.metric)), labels, items, gold)
     ]
     if not short_of:
         return size

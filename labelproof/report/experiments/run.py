@@ -33,6 +33,7 @@ from labelproof.report.experiments.state import (
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.experiment import ExperimentPolicy
 from labelproof.spec.items import Item
+from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
 
 WITHDRAWN = "stopped by a person"
@@ -220,23 +221,10 @@ def conclude(
 
 def compare_all(store: TraceStore, opened: Opened, *, now: datetime, seed: int = 0) -> list[CompareReport]:
     """Return the comparison of each candidate with the control, p-values corrected over the candidates (Holm)."""
-    from labelproof.report.compare.build import compare
-
     plan = opened.plan
 
     def one(version: str, family: Sequence[float]) -> CompareReport:
-        return compare(
-            store,
-            opened.folder,
-            plan.control,
-            version,
-            split=plan.split,
-            gold_fp=plan.gold_fp,
-            plan=plan,
-            p_family=family,
-            now=now,
-            seed=seed,
-        )
+        return _compared(store, opened.folder, plan, (plan.control, version), family, now=now, seed=seed)
 
     alone = [one(arm.name, ()) for arm in plan.candidates]
     if len(alone) == 1:
@@ -246,6 +234,61 @@ def compare_all(store: TraceStore, opened: Opened, *, now: datetime, seed: int =
         one(arm.name, [p for other, p in enumerate(found) if other != at and p is not None])
         for at, arm in enumerate(plan.candidates)
     ]
+
+
+def compare_one(
+    store: TraceStore,
+    folder: ProjectFolder,
+    plan: Plan,
+    a: str,
+    b: str,
+    *,
+    repeat: int = 0,
+    now: datetime,
+    seed: int = 0,
+) -> CompareReport:
+    """Return the comparison of one candidate with the control, as ``compare_all`` has it: corrected over all candidates.
+
+    With the control as ``b`` (an A/A comparison) there is nothing to correct for.
+    """
+    versions = (a, b)
+    alone = _compared(store, folder, plan, versions, (), repeat=repeat, now=now, seed=seed)
+    others = [arm.name for arm in plan.candidates if arm.fp != alone.b.fp]
+    if alone.b.fp == plan.arms[0].fp or not others:
+        return alone
+    found = [
+        _p_primary(_compared(store, folder, plan, (plan.control, name), (), now=now, seed=seed), plan.policy)
+        for name in others
+    ]
+    family = [p for p in found if p is not None]
+    return _compared(store, folder, plan, versions, family, repeat=repeat, now=now, seed=seed)
+
+
+def _compared(
+    store: TraceStore,
+    folder: ProjectFolder,
+    plan: Plan,
+    versions: tuple[str, str],
+    family: Sequence[float],
+    *,
+    repeat: int = 0,
+    now: datetime,
+    seed: int,
+) -> CompareReport:
+    from labelproof.report.compare.build import compare
+
+    return compare(
+        store,
+        folder,
+        *versions,
+        split=plan.split,
+        gold_fp=plan.gold_fp,
+        plan=plan,
+        p_family=family,
+        repeat=repeat,
+        now=now,
+        seed=seed,
+    )
 
 
 def result(

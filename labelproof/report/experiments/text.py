@@ -19,8 +19,12 @@ COST_COLUMNS = ("arm", "items", "calls", "reused", "tokens in", "tokens out", "c
 OUTCOME_COLUMNS = ("candidate", "verdict", "metric", "A", "B", "difference", "p", "why")
 
 
-def plan_lines(plan: Plan) -> Lines:
-    """Return (heading, text) pairs: everything that is fixed before the first call."""
+def plan_lines(plan: Plan, *, budget_usd: float | None = None) -> Lines:
+    """Return (heading, text) pairs: everything that is fixed before the first call.
+
+    ``budget_usd``: the budget now, which a person may have changed since the plan was made.
+    """
+    budget = plan.budget_usd if budget_usd is None else budget_usd
     policy = plan.policy
     arms = [
         f"{arm.name} = {arm.shown}" + (" (control)" if arm.name == plan.control else "") for arm in plan.arms
@@ -46,7 +50,7 @@ def plan_lines(plan: Plan) -> Lines:
         ("Rule", plan.rule),
         ("Size", plan.size_note),
         ("A/A rerun", again),
-        ("Budget", "no limit" if plan.budget_usd is None else f"${plan.budget_usd:g} for all arms together"),
+        ("Budget", "no limit" if budget is None else f"${budget:g} for all arms together"),
         ("Plan", f"{plan.fp}, made {plan.made_at:%Y-%m-%d %H:%M} UTC, before the first call"),
     ]
 
@@ -136,8 +140,8 @@ def next_commands(result: ExperimentResult, states: Sequence[ArmState], name: st
         ]
     found = [
         (
-            f"{name} compare {plan.arms[0].shown} {one.version} --project {plan.project} --experiment {plan.experiment_id}",
-            "the whole comparison: flips, slices, why",
+            f"{name} compare {plan.control} {one.arm} -p {plan.project} --experiment {plan.experiment_id}",
+            "flips, slices, why",
         )
         for one in result.outcomes
     ]
@@ -276,7 +280,9 @@ def _source(plan: Plan) -> str:
     kind, _, what = plan.source.partition(":")
     if kind == "gold":
         return f"gold split {what}"
-    return "every item that is no gold" if kind == "all" else f"{what} drawn from the items that are no gold"
+    if kind == "all" or int(what) > plan.n_items:
+        return "every item that is no gold"
+    return f"{what} drawn from the items that are no gold"
 
 
 def _number(value: float | None) -> str:
