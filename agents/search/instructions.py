@@ -276,8 +276,9 @@ def _cut(text: str) -> str:
 
 
 def _quotes(instruction: str, text: str) -> bool:
+    """Whether an instruction repeats a part of what the writer was shown of a text."""
     own = " ".join(instruction.split()).casefold()
-    other = " ".join(text.split()).casefold()
+    other = " ".join(text[:_TEXT_CHARS].split()).casefold()
     return any(own[at : at + QUOTE_CHARS] in other for at in range(max(0, len(own) - QUOTE_CHARS + 1)))
 
 

@@ -51,6 +51,12 @@ def test_what_cannot_be_used_is_named(raw: str, why: str) -> None:
         read_instruction(raw, [Mistake(text=HOSTILE, said="safe", gold="hate")])
 
 
+def test_only_what_the_writer_was_shown_can_be_quoted() -> None:
+    unseen = "the rule of thumb that nobody has shown to the writer of this instruction"
+    mistakes = [Mistake(text="a" * 2_000_000 + unseen, said="safe", gold="hate")] * 20
+    assert read_instruction(written(unseen), mistakes) == unseen
+
+
 @pytest.mark.parametrize("name", ["label_json", "label_letter", "label_name", "label_reason", "label_yesno"])
 @settings(deadline=None, max_examples=40)
 @given(text=st.text(min_size=20, max_size=200))
