@@ -80,6 +80,18 @@ def _tell_error(error: LabelproofError, *, as_json: bool) -> None:
     console(stderr=True).print(line, soft_wrap=True)
 
 
+def write_page(path: Path, html: str) -> None:
+    """Write a report's page, and the folders it is to stand in; a user's error where that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"the page cannot be written to {path}: {error.strerror or error}",
+            hint="name another file with --html",
+        ) from error
+
+
 def command_name() -> str:
     """Return how the user can type this program: its name if on PATH, else the path that was used."""
     import shutil

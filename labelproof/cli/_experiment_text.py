@@ -31,7 +31,7 @@ def show_plan(out: Console, opened: Opened, costs: Sequence[ArmCost], *, only_pl
     _head(out, plan.experiment_id, plan.project, plan.name, told[opened.found])
     if opened.found == "finished":
         return
-    _lines(out, plan_lines(plan))
+    _lines(out, plan_lines(plan, budget_usd=opened.budget_usd))
     if costs:
         _table(out, COST_COLUMNS, cost_rows(costs))
     out.print(cost_sentence(costs, opened.budget_usd))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labelproof.cli._common import console, emit_json, user_errors
+from labelproof.cli._common import console, emit_json, user_errors, write_page
 from labelproof.cli._projects import ProjectOption, project_of
 from labelproof.cli.run import JsonOption, StoreOption
 
@@ -82,7 +82,7 @@ def compare(
             if html is not None:
                 from labelproof.report.compare.page import page_html
 
-                html.write_text(page_html(report, store=opened), encoding="utf-8")
+                write_page(html, page_html(report, store=opened))
         _show(report, flips=flips, slices=slices, markdown=markdown, with_text=with_text, as_json=as_json)
         if html is not None and not (as_json or markdown):
             console().print(f"page: {html}", soft_wrap=True, markup=False)
@@ -118,9 +118,11 @@ def _compare(
             f"experiment {plan.experiment_id} belongs to project {plan.project!r}, not to {folder.name!r}"
         )
     if plan is not None:
+        from labelproof.report.experiments.run import compare_one
         from labelproof.report.experiments.state import check_complete
 
         check_complete(store, plan)
+        return compare_one(store, folder, plan, a, b, repeat=repeat, now=datetime.now(UTC))
     return build(
         store,
         folder,
@@ -128,7 +130,6 @@ def _compare(
         b,
         split=split,
         gold_fp=gold_fp or None,
-        plan=plan,
         policy=_policy(folder, primary),
         repeat=repeat,
         now=datetime.now(UTC),

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelproof.cli._common import EXIT_NO, EXIT_USER, command_name, console, emit_json, user_errors
+from labelproof.cli._common import (
+    EXIT_NO,
+    EXIT_USER,
+    command_name,
+    console,
+    emit_json,
+    user_errors,
+    write_page,
+)
 from labelproof.cli.run import CostOption, JsonOption, ProjectArgument, StoreOption
 
 if TYPE_CHECKING:
@@ -231,8 +239,7 @@ def _show(
     if page is not None:
         from labelproof.report.suites.page import page_html
 
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(page_html(results, guardrails), encoding="utf-8")
+        write_page(page, page_html(results, guardrails))
     if as_json:
         found: dict[str, Any] = {
             "results": [result.to_json() for result in results],

@@ -114,8 +114,9 @@ def next_step(
     a: Version,
     b: Version,
     gold_fp: str | None,
+    experiment_id: str | None = None,
 ) -> str:
-    """Return the one sentence that says what to do now."""
+    """Return the one sentence that says what to do now. ``experiment_id``: of two arms, whose flips people may decide."""
     if verdict == "ship":
         return f"labelproof promote {shlex.quote(project)} {b.name}@{short(b.fp)} --why …"
     primary = next(row for row in rows if row.role == "primary")
@@ -125,6 +126,8 @@ def next_step(
         missing = a if balance.n_only_b >= balance.n_only_a and balance.n_only_b else b
         return f"label what is missing first: labelproof run {shlex.quote(project)} --strategy {missing.name}"
     if gold_fp is None and parse_metric(policy.primary).needs_gold:
+        if experiment_id is not None:
+            return f"labelproof experiment label {experiment_id}: people decide, on the items where the arms differ"
         return (
             "without gold people must decide, on the flips alone: labelproof experiment run … --items N, then "
             "labelproof experiment label"

@@ -208,6 +208,7 @@ def compare(
             a=one,
             b=other,
             gold_fp=question.gold_fp,
+            experiment_id=plan.experiment_id if plan is not None and len(plan.arms) == 2 else None,
         ),
         slices=slices,
         curves_a=curves[0],

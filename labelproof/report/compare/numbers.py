@@ -96,7 +96,9 @@ def _of(metric: str, value: float | None, *, signed: bool, unit: bool = False) -
 
 
 def _money(value: float) -> str:
-    return f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
+    if value >= 0.1 or value == 0:
+        return f"${value:.2f}"
+    return f"${value:.2g}" if value >= 0.0001 else "$0.0000" if value < 0.00005 else "$0.0001"
 
 
 def _sign(value: float, text: str) -> str:
