@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agents.run.judge import Answers
-from agents.run.workload import MixedGold, Workload
+from agents.run.workload import MixedGold, Workload, read_sources
 from evaluation.attribution import Attribution, CoalitionAnswers, attribute
 from evaluation.paired import NO_ANSWER
 from labelproof.report.compare.model import Share, Why
@@ -164,10 +164,11 @@ def evidence_of(work_a: Workload, work_b: Workload, split: str, *, cluster: str 
     groups = None
     if cluster is not None:
         groups = {item.id: repr(item.meta.get(cluster, item.id)) for item in kept}
+    whole = read_sources(work.folder).gold if isinstance(work.gold, MixedGold) else work.gold
     return Evidence(
         split=split,
-        gold_fp=None if isinstance(work.gold, MixedGold) else work.gold.fingerprint,
-        split_fp=None if isinstance(work.gold, MixedGold) else work.gold.split_fingerprint(split),
+        gold_fp=None if whole is None else whole.fingerprint,
+        split_fp=None if whole is None else whole.split_fingerprint(split),
         items=kept,
         labels=work.gold_labels[split],
         weight=weights if len(set(weights.values())) > 1 else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ import pytest
 
 from agents.rehydrate import workload_of
 from agents.run.judge import judge
-from labelproof.report.explain import Explanation, evidence_of, explain, plan_explanation, planned_why
+from agents.run.workload import MixedGold
+from labelproof.report.explain import (
+    Explanation,
+    evidence_of,
+    explain,
+    plan_explanation,
+    planned_why,
+    record_looks,
+)
 from labelproof.spec.errors import ConfigError, ProviderError
 from labelproof.spec.metrics import parse_metric
 from labelproof.store import TraceStore, open_store
@@ -186,6 +195,21 @@ def test_items_that_a_version_learned_from_are_left_out(make_project: MakeProjec
             "calibration",
         ]
         assert abs(sum(share.delta for share in found.shares) - (found.delta or 0.0)) < 1e-9
+
+
+def test_a_look_by_two_stored_versions_is_a_look_at_todays_gold(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    with scripted_server(answer) as server, open_store(tmp_path / "store") as store:
+        folder = two_strategies(make_project, server.base_url)
+        work = workload_of(store, str(folder), "champion")
+        assert work.gold is not None
+        values = {name: getattr(work.gold, name) for name in ("name", "rows", "items", "errors")}
+        stored = replace(work, gold=MixedGold(**values, n_rows=len(work.gold.rows), n_duplicates=0))
+        found = evidence_of(stored, stored, "test")
+        assert found.gold_fp == work.gold.fingerprint
+        record_looks(store, (stored, stored), found, NOW)
+        assert rows(store, "SELECT DISTINCT gold_fp FROM gold_looks") == [{"gold_fp": work.gold.fingerprint}]
 
 
 def test_a_budget_stops_it_and_the_next_call_goes_on(make_project: MakeProject, tmp_path: Path) -> None:
