@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evaluation.sequential import srm_e_value
 from evaluation.two_streams import TwoStreams, block_size, two_streams
@@ -181,36 +182,35 @@ def _streams(rows: pa.Table) -> dict[str, dict[str, list[bool]]]:
     failed: dict[str, list[bool]] = {"champion": [], "candidate": []}
     wrong: dict[str, list[bool]] = {"champion": [], "candidate": []}
     seen: set[tuple[str, str]] = set()
-    audited: set[tuple[str, str]] = set()
-    table = rows.to_pylist()
+    decided = rows.filter(pc.is_valid(rows["decision"]))
+    for arm, unit, decision in _rows(decided, "arm", "unit", "decision"):
+        if (arm, unit) not in seen:
+            seen.add((arm, unit))
+            failed[arm].append(decision == "failed")
+    # Few of many rows: what was accepted alone, drawn with a known probability, and answered by people.
+    drawn = pc.and_(pc.equal(rows["decision"], "auto_accept"), rows["audited"])
+    known = pc.and_(pc.is_valid(rows["final_label"]), pc.greater(rows["inclusion_prob"], 0))
+    settled = rows.filter(pc.fill_null(pc.and_(drawn, known), fill_value=False))
     least: dict[str, float] = {}
-    for row in table:
-        if _is_settled(row):
-            least[row["arm"]] = min(least.get(row["arm"], 1.0), row["inclusion_prob"])
-    for row in table:
-        key = (row["arm"], row["unit"])
-        if row["decision"] is not None and key not in seen:
-            seen.add(key)
-            failed[row["arm"]].append(row["decision"] == "failed")
-        if _is_settled(row) and key not in audited and _is_kept(row, least):
-            audited.add(key)
-            wrong[row["arm"]].append(row["label"] != row["final_label"])
+    for arm, prob in _rows(settled, "arm", "inclusion_prob"):
+        least[arm] = min(least.get(arm, 1.0), prob)
+    audited: set[tuple[str, str]] = set()
+    names = ("arm", "unit", "item_id", "inclusion_prob", "label", "final_label")
+    for arm, unit, item_id, prob, label, final_label in _rows(settled, *names):
+        if (arm, unit) not in audited and _is_kept(item_id, prob, least[arm]):
+            audited.add((arm, unit))
+            wrong[arm].append(label != final_label)
     return {"failed": failed, "wrong": wrong}
 
 
-def _is_settled(row: Mapping[str, Any]) -> bool:
-    return bool(
-        row["decision"] == "auto_accept"
-        and row["audited"]
-        and row["final_label"] is not None
-        and row["inclusion_prob"]
-    )
+def _rows(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
-def _is_kept(row: Mapping[str, Any], least: Mapping[str, float]) -> bool:
+def _is_kept(item_id: str, prob: float, least: float) -> bool:
     """Whether thinning keeps an audit: with probability smallest / own, the same whenever one looks."""
-    hashed = blake2b(row["item_id"].encode(), digest_size=8, person=b"lp.thin").digest()
-    return bool(int.from_bytes(hashed) / 2**64 * row["inclusion_prob"] < least[row["arm"]])
+    hashed = blake2b(item_id.encode(), digest_size=8, person=b"lp.thin").digest()
+    return bool(int.from_bytes(hashed) / 2**64 * prob < least)
 
 
 def _splits(rows: pa.Table, share: float, unfinished: str | None) -> tuple[SplitCheck, ...]:
