@@ -136,7 +136,7 @@ def _show_plan(store: TraceStore, ready: Prepared, *, as_json: bool) -> None:
         emit_json({**ready.plan.to_json(), **extra})
         return
     out = console()
-    for part in plan_lines(ready.plan, cost_usd, seconds):
+    for part in plan_lines(ready.plan, cost_usd, seconds, budget_usd=ready.request.budget_usd):
         out.print(part)
 
 

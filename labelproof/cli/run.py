@@ -310,7 +310,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[LabelSession], Callable[[], 
         yield listen
 
 
-def _show_plan(planned: Plan, *, as_json: bool) -> None:
+def _show_plan(planned: Plan, *, as_json: bool, only_plan: bool = True) -> None:
     from dataclasses import asdict
 
     if as_json:
@@ -343,7 +343,8 @@ def _show_plan(planned: Plan, *, as_json: bool) -> None:
     out.print(table)
     cost = "unknown: no price for the model" if planned.cost_usd is None else f"${planned.cost_usd:.4f}"
     out.print(
-        f"In all: {planned.n_calls:,} calls, {cost}, about {_duration(planned.seconds)}. Nothing was spent."
+        f"In all: {planned.n_calls:,} calls, {cost}, about {_duration(planned.seconds)}."
+        + (" Nothing was spent." if only_plan else "")
     )
 
 

@@ -186,7 +186,7 @@ def _guardrails(store: TraceStore, work: Workload, suites: Sequence[str]) -> lis
     return suite_guardrails(store, folder.name, policy, fp, reference, suites=suites)
 
 
-def _show_plan(planned: Plan, cases: dict[str, int], *, as_json: bool) -> None:
+def _show_plan(planned: Plan, cases: dict[str, int], *, as_json: bool, only_plan: bool = True) -> None:
     from labelproof.cli.run import _show_plan as show_calls
 
     if not as_json:
@@ -195,7 +195,7 @@ def _show_plan(planned: Plan, cases: dict[str, int], *, as_json: bool) -> None:
             f"[bold]{sum(cases.values()):,}[/] cases: {listed}; with their bases each text is read once",
             highlight=False,
         )
-        show_calls(planned, as_json=False)
+        show_calls(planned, as_json=False, only_plan=only_plan)
         return
     from dataclasses import asdict
 
@@ -210,7 +210,7 @@ def _agree(planned: Plan, cases: dict[str, int], *, yes: bool, quiet: bool) -> N
     from labelproof.spec.errors import ConfigError
 
     if not quiet and planned.n_calls:
-        _show_plan(planned, cases, as_json=False)
+        _show_plan(planned, cases, as_json=False, only_plan=False)
     if yes or planned.n_calls == 0:
         return
     if not quiet and sys.stdin.isatty():

@@ -199,3 +199,11 @@ def test_differences_are_said_in_their_unit(metric: str, delta: float | None, wo
 def test_values_are_said_in_their_unit() -> None:
     values = [("accuracy", 0.842), ("cost_per_1k_usd", 0.41), ("latency_ms", 812.4), ("accuracy", None)]
     assert [value_words(metric, value) for metric, value in values] == ["84.2 %", "$0.41", "812 ms", "-"]
+
+
+def test_a_long_difference_is_not_cut_and_small_milliseconds_have_ticks_of_their_own() -> None:
+    """The interval of a small price lost its end, and an axis read -2, -1, -1, 0, +1, +1, +2."""
+    cost = row("info", difference("cost_per_1k_usd", 0.12, 0.1262, 0.0001))
+    late = row("info", difference("latency_ms", 24.0, 24.9, 0.4))
+    assert "+$0.0062   [+$0.0061 to +$0.0063]" in drawn(forest_plot([cost, late]))
+    assert "+0.5" in drawn(forest_plot([cost, late]))

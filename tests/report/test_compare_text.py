@@ -161,3 +161,20 @@ def test_the_primary_metric_can_be_chosen_and_markdown_printed(
     code, out = invoke("champion", "candidate", *where, "--primary", "auto_accept_rate", "--markdown")
     assert code == 2
     assert out.startswith("### ⚠️ NOT YET: auto_accept_rate")
+
+
+def test_a_handful_of_items_plans_nothing_and_promises_no_impossible_difference(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    """It said `about 4 more items`, `too small to be proven` of a guardrail, and a smallest difference of 1.336."""
+    gold = [(i, NAMES[i % 3], "test") for i in range(6)]
+    rails = "secondary: [macro_f1], guardrails: [{metric: failed_rate, margin: 0.02}]"
+    few = two_strategies(make_project, gold, n_items=6, experiments=rails)
+    with open_store(tmp_path / "few") as store:
+        store_answers(store, few, "champion", {i: NAMES[(i + (i < 3)) % 3] for i in range(6)})
+        store_answers(store, few, "candidate", {i: NAMES[i % 3] for i in range(6)})
+        report = compared(store, few)
+    said = " ".join(shown(report).split())
+    assert "accuracy: 6 items are too few to say how many it takes" in said
+    assert "more items for 80% power on failed_rate" in said
+    assert "1.3" not in said.partition("FLIPS")[0]

@@ -108,3 +108,10 @@ def test_a_winners_name_that_cannot_be_written_is_refused_before_anything_is_pai
         assert code == 2
         assert why in json.loads(out)["error"]
         assert not server.requests
+
+
+def test_a_plan_beyond_the_budget_says_so(make_project: MakeProject, tmp_path: Path) -> None:
+    with project(make_project, model=PRICED) as (folder, _):
+        asked = [str(folder), "--store", str(tmp_path / "store"), "--plan", "--candidates", "2"]
+        assert "more than the budget of $0.0001" in call(*asked, "--budget", "0.0001")[1]
+        assert "more than the budget" not in call(*asked, "--budget", "1000")[1]

@@ -52,8 +52,11 @@ def test_run_list_and_show(make_project: MakeProject, invoke: Invoke) -> None:
     with scripted_server(replying(lambda _: None)) as server:
         folder = _functional(make_project, server)
         assert "not run yet" in invoke("list", folder)[1]
+        assert "Nothing was spent" in invoke("run", folder, "functional", "--plan")[1]
         code, out = invoke("run", folder, "functional", "--yes", "--html", "out/page.html")
         assert code == 0, out
+        assert "In all: " in out
+        assert "Nothing was spent" not in out
         assert "cases get another label than expected" in out
         assert "1 of 1" in out
         assert "spam instead of hate" in out

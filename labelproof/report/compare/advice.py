@@ -16,6 +16,8 @@ from labelproof.spec.hashing import short
 from labelproof.spec.metrics import parse_metric
 
 _FEW = 100
+_TOO_FEW = 30
+"""Below so many items the difference seen is too rough to plan with."""
 _MANY_TIMES = 50
 """So many times the items there are is no plan: say so instead of a number."""
 
@@ -158,7 +160,9 @@ def _need(row: MetricRow, policy: ExperimentPolicy, margin: float | None) -> str
         )
         return f"{name}: {side}, more items would not change that"
     more = wanted - difference.n
-    if wanted > _MANY_TIMES * difference.n:
+    if margin is None and difference.n < _TOO_FEW:
+        return f"{name}: {difference.n} items are too few to say how many it takes; begin with {_FEW}"
+    if margin is None and wanted > _MANY_TIMES * difference.n:
         return f"{name}: the difference seen ({difference.delta:+.4f}) is too small to be proven with any usual number of items"
     return f"about {_rounded(more)} more {_of_class(difference)}items for {proof}"
 

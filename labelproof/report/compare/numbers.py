@@ -51,8 +51,9 @@ def metric_delta(difference: PairedDifference) -> str:
 
 
 def smallest_seen(difference: PairedDifference) -> str:
-    """Return the smallest difference that as many items show."""
-    if difference.detectable is None:
+    """Return the smallest difference that as many items show; none where not even the largest possible would."""
+    bounded = parse_metric(difference.metric).name not in ("cost_per_1k_usd", "latency_ms")
+    if difference.detectable is None or (bounded and difference.detectable > 1):
         return NONE
     return _of(difference.metric, difference.detectable, signed=True, unit=True).lstrip("+±")
 

@@ -22,8 +22,10 @@ _STYLES = {"winner": "bold green", "finalist": "cyan", "dropped": "dim", "failed
 _MOST_CHANGES = 4
 
 
-def plan_lines(plan: SearchPlan, cost_usd: float | None, seconds: float) -> Iterator[RenderableType]:
-    """Yield what a search would try and take; nothing was asked yet."""
+def plan_lines(
+    plan: SearchPlan, cost_usd: float | None, seconds: float, *, budget_usd: float | None = None
+) -> Iterator[RenderableType]:
+    """Yield what a search would try and take, and whether the budget may not suffice; nothing was asked yet."""
     yield (
         f"search [bold]{plan.search_id}[/] {escape(plan.project)} from {escape(plan.base)}@{short(plan.base_fp)}: "
         f"{len(plan.candidates)} candidates, ranked by {escape(plan.metric)}"
@@ -42,6 +44,10 @@ def plan_lines(plan: SearchPlan, cost_usd: float | None, seconds: float) -> Iter
     yield from _skipped(plan)
     cost = "no price is known for a model" if cost_usd is None else f"${cost_usd:.4f}"
     yield f"at most {plan.n_calls_most} model calls; about {cost} and {_duration(seconds)} for what is not stored yet"
+    if budget_usd is not None and cost_usd is not None and cost_usd > budget_usd:
+        yield (
+            f"[yellow]That is more than the budget of ${budget_usd:g}:[/] it may stop before the end, and goes on with a larger one."
+        )
     yield "[dim]Gold of the splits certify and test is not read.[/]"
 
 

@@ -20,7 +20,7 @@ from labelproof.report.plots._units import (
 
 _LINE = 40
 """Pixels of one metric's line."""
-_WIDE, _LABELS, _NUMBERS = 320, 222, 218
+_WIDE, _LABELS, _NUMBERS = 320, 222, 262
 _COLORS = {"better": GREEN, "worse": ORANGE, "open": SOFT}
 _SHAPES = {"better": "circle", "worse": "triangle-down", "open": "diamond"}
 _AXES: dict[Unit, str] = {
@@ -162,7 +162,7 @@ def _axis(unit: Unit, scale: Any, *, better: str) -> Any:
     """The axis of differences, as wide as the lines and not as the names and numbers beside them."""
     import altair as alt
 
-    shown = {"share": "'+.3~f'", "usd": "'+$.2~g'", "ms": "'+,.0f'"}[unit]
+    shown = {"share": "'+.3~f'", "usd": "'+$.2~g'", "ms": "'+,.3~f'"}[unit]
     return alt.X(
         "low:Q",
         title=f"{better}   ({_AXES[unit]})",

@@ -170,8 +170,7 @@ def _metric(row: MetricRow) -> MetricView:
         interval=interval_words(one.metric, one),
         state=state if measured else "none",
         state_words=_STATES[state] if measured else "",
-        p=_p(row.p_holm if row.p_holm is not None else one.p_value)
-        + ("" if row.p_holm is not None or one.p_value is None else " *"),
+        p=_p(row.p_holm),
         detectable=delta_words(one.metric, one.detectable).lstrip("+"),
         holds=_HOLDS[row.holds] if row.role == "guardrail" else "",
         n=count(one.n),
