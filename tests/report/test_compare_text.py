@@ -176,5 +176,5 @@ def test_a_handful_of_items_plans_nothing_and_promises_no_impossible_difference(
         report = compared(store, few)
     said = " ".join(shown(report).split())
     assert "accuracy: 6 items are too few to say how many it takes" in said
-    assert "more items for 80% power on failed_rate" in said
+    assert "at least 130 more items to prove failed_rate" in said, "a plan says 133 in all"
     assert "1.3" not in said.partition("FLIPS")[0]

@@ -11,6 +11,7 @@ from labelproof.report.compare.data import SideAnswers
 from labelproof.report.compare.model import Balance, MetricRow, Verdict
 from labelproof.report.compare.pairs import Pairs
 from labelproof.report.compare.versions import Version
+from labelproof.report.experiments.rule import least_items
 from labelproof.spec.experiment import ExperimentPolicy
 from labelproof.spec.hashing import short
 from labelproof.spec.metrics import parse_metric
@@ -152,6 +153,14 @@ def _need(row: MetricRow, policy: ExperimentPolicy, margin: float | None) -> str
         return None
     if difference.delta is None or difference.low is None:
         return f"{name}: {difference.reason}"
+    if (
+        margin and difference.n_a_only == 0 and difference.n_b_only == 0
+    ):  # nothing differs: no variance to plan with
+        least = least_items(name, margin, policy.alpha)
+        if least > difference.n:
+            return (
+                f"at least {_rounded(least - difference.n)} more {_of_class(difference)}items to prove {name}"
+            )
     wanted = items_to_resolve(difference, margin=margin, power=policy.power)
     proof = f"{policy.power:.0%} power on {name}"
     if wanted is None:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 from evaluation.sample_size import detectable_effect, items_needed
 from labelproof.spec.errors import ConfigError
-from labelproof.spec.experiment import ExperimentPolicy, Guardrail
+from labelproof.spec.experiment import ExperimentPolicy
 from labelproof.spec.items import Item
 from labelproof.spec.labels import LabelSchema
 from labelproof.spec.metrics import PER_CLASS, MetricRef, parse_metric
@@ -104,7 +104,7 @@ def sample_size(
     short_of = [
         f"{rail.metric} needs {least} items" + (f" of {metric.of}" if metric.name == "recall" else "")
         for rail in policy.guardrails
-        if (least := _least_items(rail, policy.alpha))
+        if (least := least_items(rail.metric, rail.margin, policy.alpha))
         > _n_counted((metric := parse_metric(rail.metric)), labels, items, gold)
     ]
     if not short_of:
@@ -164,15 +164,15 @@ def _primary_size(
     return SampleSize(n_needed=needed, n_counted=n, detectable=seen, note=note)
 
 
-def _least_items(rail: Guardrail, alpha: float) -> int:
+def least_items(metric: str, margin: float, alpha: float) -> int:
     """Return how many items Tango's test takes to exclude the margin when no item differs: z^2 (1 - m) / m.
 
     0 for metrics that are no shares of items, and for a margin of 0, which is a test of better.
     """
-    if parse_metric(rail.metric).name not in _RATES or rail.margin == 0:
+    if parse_metric(metric).name not in _RATES or margin == 0:
         return 0
     z = NormalDist().inv_cdf(1 - alpha)
-    return ceil(z * z * (1 - rail.margin) / rail.margin)
+    return ceil(z * z * (1 - margin) / margin)
 
 
 def _n_counted(
