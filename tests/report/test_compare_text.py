@@ -178,3 +178,17 @@ def test_a_handful_of_items_plans_nothing_and_promises_no_impossible_difference(
     assert "accuracy: 6 items are too few to say how many it takes" in said
     assert "at least 130 more items to prove failed_rate" in said, "a plan says 133 in all"
     assert "1.3" not in said.partition("FLIPS")[0]
+
+
+def test_an_unfinished_repeat_is_completed_by_that_repeat(folder: Path, store: TraceStore) -> None:
+    same = {i: NAMES[(i + (i < 30)) % 3] for i in range(60)}
+    store_answers(store, folder, "champion", same, repeat=1)
+    report = compared(store, folder, "champion", "champion", repeat=1)
+    assert report.next_step.endswith("labelproof run mini --strategy champion --repeat 1")
+
+
+def test_a_version_that_differs_from_itself_is_not_to_be_promoted(folder: Path, store: TraceStore) -> None:
+    store_answers(store, folder, "champion", {i: NAMES[i % 3] for i in range(N)}, repeat=1)
+    report = compared(store, folder, "champion", "champion", repeat=1)
+    assert report.verdict == "ship"
+    assert report.next_step.startswith("distrust the set-up")

@@ -118,8 +118,16 @@ def next_step(
     b: Version,
     gold_fp: str | None,
     experiment_id: str | None = None,
+    repeat: int = 0,
 ) -> str:
-    """Return the one sentence that says what to do now. ``experiment_id``: of two arms, whose flips people may decide."""
+    """Return the one sentence that says what to do now.
+
+    ``experiment_id``: of two arms, whose flips people may decide. ``repeat``: which of B is compared.
+    """
+    if a.fp == b.fp and verdict != "inconclusive":
+        return (
+            f"distrust the set-up: {a.name} differs from itself asked again; look at the items that changed"
+        )
     if verdict == "ship":
         return f"labelproof promote {shlex.quote(project)} {b.name}@{short(b.fp)} --why …"
     primary = next(row for row in rows if row.role == "primary")
@@ -127,10 +135,11 @@ def next_step(
         return f"keep {a.name}@{short(a.fp)}; the flips of kind broke show what {b.name} loses"
     if not balance.ok or balance.n_both < balance.n_wanted:
         missing = a if balance.n_only_b >= balance.n_only_a and balance.n_only_b else b
-        return f"label what is missing first: labelproof run {shlex.quote(project)} --strategy {missing.name}"
+        again = f" --repeat {repeat}" if repeat and missing is b else ""
+        return f"label what is missing first: labelproof run {shlex.quote(project)} --strategy {missing.name}{again}"
     if gold_fp is None and parse_metric(policy.primary).needs_gold:
         if experiment_id is not None:
-            return f"labelproof experiment label {experiment_id}: people decide, on the items where the arms differ"
+            return f"labelproof experiment label {experiment_id} (people decide, where the arms differ)"
         return (
             "without gold people must decide, on the flips alone: labelproof experiment run … --items N, then "
             "labelproof experiment label"

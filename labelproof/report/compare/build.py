@@ -13,6 +13,7 @@ import numpy as np
 from agents.snapshots import diff_snapshots
 from evaluation._arrays import IntArray
 from labelproof.report.compare.advice import next_step, notes_on
+from labelproof.report.compare.changes import few_keys
 from labelproof.report.compare.data import (
     Repeats,
     Runs,
@@ -166,7 +167,7 @@ def compare(
             curves = side_curves(pairs)
         with times.phase("flips (rest)"):
             asked, flips = reading.result()
-    balance = balance_of(pairs)
+    balance = balance_of(pairs, asked_again=one.fp == other.fp)
     with times.phase("gold wear"):
         wear = GoldWear(n_looks=0, split_fp="", notes=())
         if gold is not None:
@@ -185,7 +186,7 @@ def compare(
         gold_fp=question.gold_fp,
         gold_name="no gold" if gold is None else gold.name,
         n_items=len(pairs.index),
-        changes=diff_snapshots(one.snapshot, other.snapshot),
+        changes=few_keys(diff_snapshots(one.snapshot, other.snapshot)),
         verdict=decision.verdict,
         headline=decision.headline,
         rule=plan.rule if plan is not None else _rule(rule_of, one.name, len(pairs.index)),
@@ -209,6 +210,7 @@ def compare(
             b=other,
             gold_fp=question.gold_fp,
             experiment_id=plan.experiment_id if plan is not None and len(plan.arms) == 2 else None,
+            repeat=repeat,
         ),
         slices=slices,
         curves_a=curves[0],
