@@ -126,19 +126,23 @@ def rerun_of(pairs: Pairs, a: SideAnswers, repeats: Repeats, *, name: str, fp: s
     return Rerun(n=len(items), n_changed=changed, expected_on_all=changed / len(items) * len(pairs.index))
 
 
-def balance_of(pairs: Pairs) -> Balance:
+def balance_of(pairs: Pairs, *, asked_again: bool = False) -> Balance:
     """Return whether answers are missing on one side more than on the other.
+
+    A version that is ``asked_again`` gets a part of the items on purpose: that one side lacks the others is no sign of
+    anything then.
 
     Items that both lack say nothing of a difference; of those that one side lacks, each side should lack half
     (Lindon & Malek 2022, as for a split of traffic).
     """
+    n = len(pairs.index)
     missing: IntArray = np.array([pairs.n_only_a, pairs.n_only_b])
     e_value = srm_e_value([pairs.n_only_a, pairs.n_only_b], [0.5, 0.5]) if missing.sum() else 1.0
     return Balance(
-        n_both=len(pairs.index),
+        n_both=n,
         n_wanted=pairs.n_wanted,
         n_only_a=pairs.n_only_a,
         n_only_b=pairs.n_only_b,
-        e_value=e_value,
-        ok=e_value < BROKEN_E,
+        e_value=None if asked_again else e_value,
+        ok=asked_again or e_value < BROKEN_E,
     )

@@ -111,13 +111,13 @@ CREATE TABLE suite_results (
 CREATE VIEW current_experiments AS
 SELECT
     experiment_id,
-    any_value(project) AS project,
+    arg_min(project, ts) AS project,
     arg_max(event, ts) AS state,
     min(ts) AS planned_at,
     max(ts) AS changed_at,
-    any_value(name) AS name,
-    any_value(plan_fp) AS plan_fp,
-    any_value(plan_json) AS plan_json,
+    arg_min(name, ts) AS name,
+    arg_min(plan_fp, ts) AS plan_fp,
+    arg_min(plan_json, ts) AS plan_json,
     arg_max(reason, ts) AS reason
 FROM experiments GROUP BY experiment_id;
 
