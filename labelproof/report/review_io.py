@@ -32,7 +32,7 @@ TELLING = frozenset(
 _MOST_HIDDEN = 8
 # Oldest day first, then by a hash of the task: no order in which a label or a confidence could be read.
 _TASKS = """
-SELECT t.task_id, t.kind, t.item_id, t.votes_wanted, t.n_votes, i.meta_json, x.text,
+SELECT t.task_id, t.kind, t.item_id, t.ts, t.votes_wanted, t.n_votes, i.meta_json, x.text,
        a.task_id IS NOT NULL AS answered
 FROM task_outcomes AS t
 LEFT JOIN current_items AS i ON i.item_id = t.item_id AND i.project = t.project
@@ -91,6 +91,17 @@ class ReviewSheet:
         }
 
 
+def _as_asked(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tasks with those of kind disagreement in the order of asking, each in a place that one of them had.
+
+    That order is random already, and an experiment may stop early only on answers that come in about that order.
+    """
+    asked = iter(
+        sorted((task for task in tasks if task["kind"] == "disagreement"), key=lambda one: one["ts"])
+    )
+    return [next(asked) if task["kind"] == "disagreement" else task for task in tasks]
+
+
 def review_sheet(
     store: TraceStore,
     folder: ProjectFolder,
@@ -116,7 +127,7 @@ def review_sheet(
         },
         fresh=True,
     ).to_pylist()
-    with_text = [task for task in found if task["text"] is not None]
+    with_text = [task for task in _as_asked(found) if task["text"] is not None]
     tasks = [task for task in with_text if not task["answered"]][:limit]
     metas = [orjson.loads(task["meta_json"]) if task["meta_json"] else {} for task in tasks]
     telling = _telling(metas, folder)

@@ -16,6 +16,7 @@ from labelproof.report.experiments.labels import LabelStatus, disagreements, lab
 from labelproof.report.experiments.opening import Opened
 from labelproof.report.experiments.run import run_experiment
 from labelproof.report.experiments.text import label_lines
+from labelproof.report.review_io import review_sheet
 from labelproof.spec.errors import ConfigError
 from labelproof.store import TraceStore, open_store
 from tests.conftest import MakeProject
@@ -141,6 +142,18 @@ def test_all_labels_give_the_very_difference(make_project: MakeProject, tmp_path
         assert found.difference.labels_at_random is not None
         assert found.difference.labels_at_random > found.difference.n_labels == len(pairs)
         assert "every disagreement was asked about" in dict(label_lines(found))["Evidence"]
+
+
+def test_a_sheet_asks_in_the_order_of_the_experiment(make_project: MakeProject, tmp_path: Path) -> None:
+    """It did not: a sheet answered from the top to the middle left gaps that counted against the evidence."""
+    with finished(make_project, tmp_path, lambda i: i % 2 == 0, lambda _: False) as (store, one):
+        look(store, one)
+        pairs, _ = disagreements(store, one.plan)
+        sheet = review_sheet(store, one.folder, kind="disagreement", annotator="bob")
+        assert [row["task_id"] for row in sheet.rows] == [pair.task_id for pair in pairs]
+        vote(store, [pair.item_id for pair in pairs[:10]])
+        found = look(store, one, LATER + timedelta(minutes=1), ask=False)
+        assert (found.evidence.skipped, found.evidence.better) == (0, "b")
 
 
 def test_a_person_may_stop_asking(make_project: MakeProject, tmp_path: Path) -> None:
