@@ -129,7 +129,9 @@ def next_step(
             f"distrust the set-up: {a.name} differs from itself asked again; look at the items that changed"
         )
     if a.fp == b.fp and balance.n_both == balance.n_wanted:
-        return f"nothing to decide: one version against itself shows what changes when {a.name} is asked again"
+        return (
+            f"nothing to decide: one version against itself shows what changes when {a.name} is asked again"
+        )
     if verdict == "ship":
         return f"labelproof promote {shlex.quote(project)} {b.name}@{short(b.fp)} --why …"
     primary = next(row for row in rows if row.role == "primary")
