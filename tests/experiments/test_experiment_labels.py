@@ -154,6 +154,9 @@ def test_a_sheet_asks_in_the_order_of_the_experiment(make_project: MakeProject, 
         vote(store, [pair.item_id for pair in pairs[:10]])
         found = look(store, one, LATER + timedelta(minutes=1), ask=False)
         assert (found.evidence.skipped, found.evidence.better) == (0, "b")
+        vote(store, [pair.item_id for pair in pairs[10:]], LATER + timedelta(minutes=2))
+        sure = look(store, one, LATER + timedelta(minutes=3), ask=False)
+        assert "(p < 0.001 at any look)" in dict(label_lines(sure))["Evidence"]
 
 
 def test_a_person_may_stop_asking(make_project: MakeProject, tmp_path: Path) -> None:

@@ -187,13 +187,17 @@ _CAREFUL = (
 
 def _evidence_text(status: LabelStatus) -> str:
     evidence = status.evidence
-    bar = f"e-value {evidence.e_sure:.2f} of {1 / evidence.alpha:g} (p <= {evidence.p_value:.3f} at any look)"
+    bar = f"e-value {evidence.e_sure:.2f} of {1 / evidence.alpha:g} (p {_at_most(evidence.p_value)} at any look)"
     if evidence.better is not None:
         better = status.arm_b if evidence.better == "b" else status.arm_a
         return f"{better} is more accurate: {bar}; known after the first {evidence.stopped_at} disagreements"
     if status.n_asked == status.n_disagree and status.n_open == 0:
         return f"not shown which arm is more accurate, and every disagreement was asked about: {bar}"
     return f"not shown yet which arm is more accurate: {bar}"
+
+
+def _at_most(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"<= {p:.3f}"
 
 
 def _difference_text(status: LabelStatus) -> str:
