@@ -74,7 +74,7 @@ def test_the_commands_an_experiment_names_next_work_as_printed(
     folder, store = make_arms(make_project, server.base_url, rerun=0), tmp_path / "store"
     done = ended(folder, store, ARMS[:2])
     shown = call(app, "show", done["experiment_id"], "--store", str(store)).output
-    (line,) = re.findall(r"labelproof compare (\S.*?)   ", shown)
+    (line,) = re.findall(r" compare (\S.*?)   ", shown)
     monkeypatch.chdir(folder.parent)
     again = call(comparing, *line.split(), "--store", str(store))
     assert again.exit_code == 0, again.output
