@@ -78,6 +78,7 @@ def test_reviewers_do_not_see_what_is_for_leads(make_site: MakeSite) -> None:
         "Adjudication",
         "Reviewers",
         "Dashboard",
+        "Compare",
         "Items",
         "Guideline",
     ]
