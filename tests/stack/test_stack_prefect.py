@@ -21,7 +21,7 @@ pytestmark = pytest.mark.stack
 CHECKOUT = Path(__file__).parents[2]
 TINY_FLOW = """
 from prefect import flow, task
-from flows.params import CertifyParams, LabelParams, ScoreParams
+from flows.params import CertifyParams, ExperimentParams, LabelParams, PromoteParams, ScoreParams
 
 @task
 async def count(n: int) -> int:
@@ -38,6 +38,14 @@ async def score(params: ScoreParams) -> int:
 @flow(name="certify")
 async def certify(params: CertifyParams) -> int:
     return 0
+
+@flow(name="promote")
+async def promote(params: PromoteParams) -> int:
+    return 0
+
+@flow(name="experiment")
+async def experiment(params: ExperimentParams) -> int:
+    return 0
 """
 
 
@@ -52,6 +60,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "flows/label_flow.py:label",
         "flows/score_flow.py:score",
         "flows/certify_flow.py:certify",
+        "flows/promote_flow.py:promote",
+        "flows/experiment_flow.py:experiment",
     ):
         assert entrypoint in shipped
         shipped = shipped.replace(entrypoint, "tiny_flow.py:" + entrypoint.partition(":")[2])
