@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -49,18 +49,7 @@ class PairedAnswers:
                 f"members: expected shape {(len(self.labels), len(self.classes))}, found {self.members.shape}"
             )
         n = len(self.a)
-        for name in (
-            "gold",
-            "b",
-            "accepted_a",
-            "accepted_b",
-            "weight",
-            "cluster",
-            "cost_a",
-            "cost_b",
-            "latency_a",
-            "latency_b",
-        ):
+        for name in _PER_ITEM:
             values = getattr(self, name)
             if values is not None and len(values) != n:
                 raise ConfigError(f"{name}: expected {n} values, one per item, found {len(values)}")
@@ -75,26 +64,16 @@ class PairedAnswers:
         def part(values: npt.NDArray[np.generic] | None) -> npt.NDArray[np.generic] | None:
             return None if values is None else values[keep]
 
-        fields = (
-            "gold",
-            "a",
-            "b",
-            "accepted_a",
-            "accepted_b",
-            "weight",
-            "cluster",
-            "cost_a",
-            "cost_b",
-            "latency_a",
-            "latency_b",
-        )
-        kept = {name: part(getattr(self, name)) for name in fields}
+        kept = {name: part(getattr(self, name)) for name in _PER_ITEM}
         return PairedAnswers(labels=self.labels, classes=self.classes, members=self.members, **kept)  # type: ignore[arg-type]
 
 
-PairedMethod = Literal[
-    "mcnemar-tango", "paired-jackknife", "paired-bootstrap", "cluster-sign-flip", "paired-t", "not-measurable"
-]
+_PER_ITEM = tuple(
+    field.name for field in fields(PairedAnswers) if field.name not in ("labels", "classes", "members")
+)
+"""The fields with one value an item (n,)."""
+
+PairedMethod = Literal["mcnemar-tango", "paired-jackknife", "cluster-sign-flip", "paired-t", "not-measurable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

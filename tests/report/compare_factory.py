@@ -50,7 +50,7 @@ def difference(
     measured = delta is not None and half is not None
     given: dict[str, Any] = {
         "p_value": 0.012 if measured and abs(delta or 0) > (half or 0) else 0.26 if measured else None,
-        "method": "paired-bootstrap" if measured else "not-measurable",
+        "method": "mcnemar-tango" if measured else "not-measurable",
         "detectable": None if half is None else 1.4 * half,
         "reason": None if measured else "no prices are known for this model",
         **more,
