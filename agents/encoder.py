@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -45,6 +46,8 @@ class Encoder(Protocol):
 def open_encoder(name: EncoderName, *, threads: int | None = None) -> Encoder:
     """Return the encoder ``name``; ``minilm`` is fetched on first use.
 
+    Loading it takes half a second and memory, so everybody in a process who asks for the same files and threads is
+    given the same one; encoders may be used from several threads at once.
     ``ConfigError`` when it cannot be had, with ``tfidf`` as the way out.
     """
     if name == "tfidf":
@@ -60,7 +63,24 @@ def open_encoder(name: EncoderName, *, threads: int | None = None) -> Encoder:
             key="encoder",
             hint="set `encoder: tfidf`, which needs no file, or connect and run `labelproof model pull`",
         ) from error
-    return MiniLMEncoder(model, tokenizer, threads=threads)
+    with _opening:  # so that two sessions that begin at once do not both load it
+        return _minilm(_stamped(model), _stamped(tokenizer), threads)
+
+
+_opening = Lock()
+
+
+@lru_cache(maxsize=2)
+def _minilm(
+    model: tuple[Path, int, int], tokenizer: tuple[Path, int, int], threads: int | None
+) -> MiniLMEncoder:
+    return MiniLMEncoder(model[0], tokenizer[0], threads=threads)
+
+
+def _stamped(path: Path) -> tuple[Path, int, int]:
+    """Return a file with what tells it from another that takes its place."""
+    found = path.stat()
+    return path, found.st_mtime_ns, found.st_size
 
 
 class MiniLMEncoder:

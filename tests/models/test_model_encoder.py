@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -79,6 +82,40 @@ def test_unreachable_minilm_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(encoders, "ensure", unreachable)
     with pytest.raises(ConfigError, match="encoder: tfidf"):
         open_encoder("minilm")
+
+
+def test_those_who_open_the_same_files_at_once_share_one_encoder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each labelling session opened MiniLM anew: half a second, and as much memory again."""
+    file = tmp_path / "weights"
+    file.write_bytes(b"first")
+    loaded: list[int | None] = []
+
+    class Slow:
+        def __init__(self, _model: Path, _tokenizer: Path, *, threads: int | None) -> None:
+            loaded.append(threads)
+            sleep(0.05)  # long enough for the other threads to ask as well
+
+    monkeypatch.setattr(encoders, "ensure", lambda _: file)
+    monkeypatch.setattr(encoders, "MiniLMEncoder", Slow)
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: open_encoder("minilm"), range(8)))
+    assert len(found) == 1
+    assert loaded == [None]
+    assert open_encoder("minilm", threads=1) not in found
+    file.write_bytes(b"other weights in their place")
+    assert open_encoder("minilm") not in found
+    assert loaded == [None, 1, None]
+
+
+def test_threads_that_share_minilm_get_their_own_vectors(minilm: encoders.Encoder) -> None:
+    texts = [[f"{text} {turn}" for text in TEXTS] for turn in range(12)]
+    alone = [minilm.encode(each) for each in texts]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(minilm.encode, texts))
+    for one, other in zip(alone, together, strict=True):
+        assert other == pytest.approx(one, abs=1e-6)
 
 
 def test_minilm_reproduces_the_published_similarities(minilm: encoders.Encoder) -> None:
