@@ -12,6 +12,7 @@ from labelproof.spec.errors import ConfigError
 from labelproof.spec.experiment import ExperimentPolicy
 from labelproof.spec.labels import LabelSchema
 from labelproof.spec.metrics import parse_metric
+from labelproof.spec.monitoring import Contact, MonitorPolicy, Target
 from labelproof.spec.review import ReviewPolicy
 from labelproof.spec.strategy import NAME, Spec, Strategy, load_strategy
 from labelproof.spec.yamlio import load_yaml
@@ -125,23 +126,6 @@ class RoutingPolicy(Spec):
     """Send items that try to steer the model to a person."""
 
 
-class Target(Spec):
-    """A promised level of one metric."""
-
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    owner: str = ""
-
-
-class Contact(Spec):
-    """Who is told, in order, when a target breaks."""
-
-    role: str
-    name: str = ""
-    channel: str = ""
-
-
 class Project(Spec):
     """A project file."""
 
@@ -164,6 +148,8 @@ class Project(Spec):
     """How people work on its review tasks: overlap, order, leases, care. Decides no label: outside every fingerprint."""
     experiments: ExperimentPolicy = ExperimentPolicy()
     """How changes of strategy are judged. Decides no label: outside every fingerprint."""
+    monitoring: MonitorPolicy = MonitorPolicy()
+    """How production is watched: windows, drift, the sentinel set, escalation. Outside every fingerprint."""
 
     @model_validator(mode="after")
     def _known_labels(self) -> Project:
@@ -176,6 +162,7 @@ class Project(Spec):
         judged += tuple(guardrail.metric for guardrail in self.experiments.guardrails)
         refs = [parse_metric(metric) for metric in judged]
         named |= {ref.of: "experiments" for ref in refs if ref.of is not None and ref.name != "suite"}
+        named |= {target.of: "targets" for target in self.targets if target.of is not None}
         unknown = sorted(named.keys() - known)
         if unknown:
             raise ValueError(

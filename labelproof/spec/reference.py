@@ -17,15 +17,14 @@ from pydantic_core import PydanticUndefined
 from labelproof.spec.conditions import SIGNALS
 from labelproof.spec.experiment import ExperimentPolicy, Guardrail
 from labelproof.spec.labels import LabelClass, LabelSchema
+from labelproof.spec.monitoring import Contact, MonitorPolicy, SentinelPolicy, Target
 from labelproof.spec.project import (
     Columns,
-    Contact,
     GoldSpec,
     Project,
     RoutingPolicy,
     SourceSpec,
     SplitFractions,
-    Target,
 )
 from labelproof.spec.review import Care, Checks, ReviewPolicy, SkillRule
 from labelproof.spec.strategy import (
@@ -69,6 +68,8 @@ _PROJECT: tuple[Section, ...] = (
     ("review.care", Care),
     ("experiments", ExperimentPolicy),
     ("experiments.guardrails", Guardrail),
+    ("monitoring", MonitorPolicy),
+    ("monitoring.sentinel", SentinelPolicy),
     ("targets", Target),
     ("contacts", Contact),
 )
@@ -120,8 +121,8 @@ _MEANINGS: Mapping[str, str] = {
     "ReviewPolicy.care": "What protects reviewers.",
     "SkillRule.kinds": "Tasks of these kinds ask for it.",
     "Care.blur_from": "Lowest severity that starts blurred with `blur: severe`.",
-    "Project.targets": "Promised levels; `reviewer_accuracy` is the bar of reviewers' hidden gold, the others are stored and not acted upon yet.",
-    "Project.contacts": "People to tell, in order; stored with the project, not acted upon yet.",
+    "Project.targets": "Promised levels, measured by `labelproof monitor`; `reviewer_accuracy` is also the bar of reviewers' hidden gold.",
+    "Project.contacts": "People to tell when a target breaks, in order: each later one when the breach lasts (`monitoring.escalate_after_hours`).",
     "LabelSchema.classes": "The labels, in the order prompts show them.",
     "LabelClass.severity": "Harm when missed; stored for ordering and reports, changes no decision.",
     "SourceSpec.format": "auto: by the file's name.",
@@ -141,10 +142,10 @@ _MEANINGS: Mapping[str, str] = {
     "RoutingPolicy.mode": "certified: auto-accept only under a valid certificate, without one all goes to review; threshold: at or above `threshold_prob`, shown as uncertified everywhere.",
     "RoutingPolicy.threshold_prob": "Confidence at or above which `mode: threshold` auto-accepts.",
     "RoutingPolicy.per_class_alpha": "Stricter promise for single labels; for certificates, as `alpha`.",
-    "Target.metric": "Name of a metric of `labelproof score`, or `reviewer_accuracy`.",
     "Target.at_least": "Lowest promised value.",
     "Target.at_most": "Highest promised value.",
-    "Target.owner": "Who answers for it.",
+    "Target.note": "For people.",
+    "MonitorPolicy.sentinel": "Items asked anew in every run.",
     "Contact.role": "For example policy owner.",
     "Contact.name": "Who.",
     "Contact.channel": "Where they are reached.",

@@ -323,6 +323,153 @@ reason | text | Why it failed.
 run_id | text | The run that labelled it.
 ts | time | When.
 
+measurements | What monitors measured: the time series of targets, drift and sentinel answers.
+measurement_id | text | The measurement.
+project | text | Project.
+kind | text | target, drift, sentinel or volume.
+subject | text | What was measured: a target's metric, a kind of drift, or a count.
+strategy_fp | text | Version of the strategy; NULL when several decided.
+run_id | text | The run after which it was measured; NULL on a schedule.
+window_from | time | Start of the work it is about.
+window_to | time | End of it.
+value | real | Estimate; NULL when not measurable (see `reason`).
+low | real | Lower end of the 95 % interval.
+high | real | Upper end of it.
+n | int | Items, audits or tasks behind it.
+method | text | How estimate and interval were computed.
+bound | real | What was promised.
+side | text | at_least or at_most.
+state | text | met, breached, not yet provable, quiet, alarm, or unknown.
+evidence | real | Anytime-valid evidence against the promise: an e-value or the like.
+evidence_needed | real | Where it alarms.
+reason | text | Why there is no value, or what was found.
+sql | text | The query behind it.
+ts | time | When it was measured.
+flow_run_id | text | Prefect flow run.
+
+alarms | What happened to alarms; the latest row is an alarm's state (view `current_alarms`).
+alarm_id | text | The alarm, from its breach to its recovery.
+project | text | Project.
+kind | text | target, drift, sentinel, run or suite.
+subject | text | What it is about, as in `measurements`.
+event | text | One of breached, escalated, acknowledged, recovered.
+level | text | critical, major or minor.
+role | text | Role that was told.
+contact | text | Who was told, and where.
+value | real | What was measured.
+bound | real | What was promised.
+change_from | time | When the change most likely began.
+reason | text | What was found, in one sentence.
+evidence_json | text | Numbers behind it, and the query.
+actor | text | Who acknowledged it; `monitor` for the rest.
+ts | time | When.
+flow_run_id | text | Prefect flow run.
+
+sentinels | The frozen items that are asked anew in every run.
+sentinel_fp | text | Version of the sentinel set.
+project | text | Project.
+item_id | text | The item.
+gold_label | text | Its gold label, if it has one.
+design | text | How it was drawn.
+ts | time | When it was frozen.
+
+sentinel_answers | What a strategy said of the sentinel items at some time; no answer is taken from the cache.
+sentinel_fp | text | Version of the sentinel set.
+project | text | Project.
+run_id | text | The run that asked.
+after_run_id | text | The production run it accompanied.
+strategy_fp | text | Version of the strategy.
+item_id | text | The item.
+label | text | The label; NULL when it failed.
+confidence | real | Confidence of the label.
+provider_fingerprint | text | The provider's own version mark.
+repeat_idx | int | How often this version was asked before.
+cost_usd | real | Cost of the calls.
+ts | time | When.
+
+root_causes | Analyses of a change between two periods.
+rca_id | text | The analysis.
+project | text | Project.
+metric | text | Metric whose change is explained.
+from_start | time | Start of the earlier period.
+from_end | time | End of it.
+to_start | time | Start of the later period.
+to_end | time | End of it.
+change | real | Later minus earlier value.
+headline | text | The result in one sentence.
+report_json | text | Parts, slices, causes, what was ruled out, recommended actions.
+ts | time | When.
+
+error_causes | Errors of an analysis, each with the causes its evidence speaks for.
+rca_id | text | The analysis.
+project | text | Project.
+item_id | text | The item.
+strategy_fp | text | Version of the strategy that labelled it.
+label | text | The label it got.
+right_label | text | The label it should have.
+cause | text | The cause, one of those the analysis names; the strongest evidence first decides.
+evidence_json | text | The evidence, and which other causes fit.
+ts | time | When.
+
+findings | What happened to findings; view `current_findings` says where each stands.
+finding_id | text | The finding.
+project | text | Project.
+event | text | opened, edited, assigned, noted, checked, closed, reopened or accepted (a risk that is lived with).
+title | text | The problem in one line.
+severity | text | critical, major or minor.
+owner | text | Who drives it to closure.
+source | text | monitor, rca, suite, experiment or person.
+source_id | text | The alarm, analysis, suite run or comparison it comes from.
+cause | text | Root cause.
+action | text | What is done about it.
+check_text | text | Predicate that must hold before it closes, such as `auto_accuracy >= 0.95`.
+check_runs | int | On how many runs in a row it must hold.
+check_held | int | On how many it has held so far (event checked).
+value | real | What the check measured (event checked).
+evidence_json | text | Query and items.
+due_ts | time | Until when.
+actor | text | Who did it; `monitor` for the machine.
+reason | text | Why, or the note.
+ts | time | When.
+
+reports | Reports that were written.
+report_id | text | The report.
+project | text | Project.
+kind | text | weekly, experiment, model-card or data-card.
+period_from | time | Start of the period.
+period_to | time | End of it.
+headline | text | Its first line.
+report_json | text | Every number in it, with its query.
+path | text | Where it was written.
+ts | time | When.
+
+playbook_entries | Measured effects of strategy changes, from comparisons here and from files of other teams.
+entry_id | text | The entry.
+project | text | Project.
+traits_json | text | What kind of project: label kind, number of labels, languages, text length, model size.
+change_kinds | text | Kinds of component that changed, joined by `+`.
+change_json | text | The change: components before and after, and the strategy files' texts.
+metric | text | Metric of the effect.
+effect | real | B minus A.
+standard_error | real | Its standard error.
+low | real | Lower end of the 95 % interval.
+high | real | Upper end of it.
+n_items | int | Items behind it.
+verdict | text | ship, regression or inconclusive.
+comparison_id | text | The comparison it comes from.
+origin | text | This store, or the file it was read from.
+ts | time | When it was measured.
+
+training_sets | Training sets that were written.
+set_id | text | The set: hash of its rows and rules.
+project | text | Project.
+kind | text | sft, preference or evaluation.
+version | text | Version within the project and kind, from 1.
+n_rows | int | Rows.
+spec_json | text | Filters, counts, what was left out and why.
+path | text | Where it was written.
+ts | time | When.
+
 import_errors | Input records that could not become items.
 source | text | File or table.
 line | int | Line or row, from 1.
@@ -359,5 +506,8 @@ task_outcomes | Each review task with its state (open, agreed, disputed, escalat
 final_labels | One label per item: what people decided last (appeal, adjudication, agreement), else what was auto-accepted.
 current_experiments | Each experiment with its state and plan.
 strategy_answers | The latest answer per strategy version, repeat and item, from runs, arms and shadows.
+current_alarms | Each alarm with its state, when it began, and the last person told.
+current_measurements | The latest measurement of each project, kind and subject.
+current_findings | Each finding with its state, owner, cause, action and check.
 item_trace | The steps of each item in each run in order; a step stored twice shows its latest row.
 """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -132,6 +133,35 @@ def test_a_file_of_schema_version_4_keeps_its_labels_and_shows_them_as_answers(t
             ("rival", "a", "spam"),
         ]
         assert {row["cost_usd"] for row in answers} == {None}
+
+
+def test_a_file_of_schema_version_5_gets_the_tables_of_daily_work(tmp_path: Path) -> None:
+    with gzip.open(DATA / "schema_v5.duckdb.gz") as packed:
+        (tmp_path / "trace.duckdb").write_bytes(packed.read())
+    with open_store(tmp_path) as store:
+        assert store.query("SELECT item_id, label FROM final_labels ORDER BY item_id").num_rows == 2
+        told = datetime(2026, 11, 2, tzinfo=UTC)
+        alarm: dict[str, list[Any]] = {
+            "alarm_id": ["a1"] * 2,
+            "project": ["p"] * 2,
+            "subject": ["coverage", None],
+        }
+        store.append(
+            "alarms", {**alarm, "event": ["breached", "recovered"], "ts": [told, told + timedelta(hours=1)]}
+        )
+        opened = {
+            "finding_id": ["f1"] * 3,
+            "title": ["late", None, None],
+            "event": ["opened", "closed", "reopened"],
+        }
+        store.append("findings", {**opened, "ts": [told + timedelta(hours=hour) for hour in range(3)]})
+        store.drain()
+        alarms = store.query("SELECT alarm_id, subject, state, breached_at FROM current_alarms").to_pylist()
+        assert alarms == [
+            {"alarm_id": "a1", "subject": "coverage", "state": "recovered", "breached_at": told}
+        ]
+        found = store.query("SELECT title, state, n_reopened FROM current_findings").to_pylist()
+        assert found == [{"title": "late", "state": "open", "n_reopened": 1}]
 
 
 def test_a_changed_migration_is_refused(tmp_path: Path) -> None:
