@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
+from secrets import token_hex
 
 import orjson
 
 from tests.conftest import MakeProject
 from tests.experiments.experiment_helpers import answering, make_arms
-from tests.run.run_helpers import ROOT, rows
+from tests.killable import Killable, start_killable
+from tests.run.run_helpers import rows
 from tests.scripted_server import Reply, Seen, scripted_server
 
 CONCURRENCY = 4
 
 
-def spawn(folder: Path, store: Path) -> subprocess.Popen[str]:
-    code = "from labelproof.cli.experiment import app; app()"
-    line = ["run", str(folder), "--arms", "champion,candidate", "--yes", "--json", "--prefect", "off"]
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *line, "--batch-size", "10", "--store", str(store)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def start(folder: Path, store: Path) -> Killable:
+    line = [
+        "experiment",
+        "run",
+        str(folder),
+        "--arms",
+        "champion,candidate",
+        "--yes",
+        "--json",
+        "--prefect",
+        "off",
+    ]
+    more = ["--batch-size", "10", "--store", str(store)]
+    return start_killable([*line, *more], cwd=folder, output=folder.parent / f"run {token_hex(4)}")
 
 
 def test_a_killed_experiment_goes_on_where_it_was(make_project: MakeProject, tmp_path: Path) -> None:
@@ -44,18 +46,17 @@ def test_a_killed_experiment_goes_on_where_it_was(make_project: MakeProject, tmp
         folder = make_arms(make_project, server.base_url, rerun=0)
         kills = 0
         for enough in (15, 55):
-            child = spawn(folder, store)
+            child = start(folder, store)
             deadline = time.monotonic() + 60
-            while len(server.requests) < enough and child.poll() is None:
+            while len(server.requests) < enough and child.is_running:
                 assert time.monotonic() < deadline, "the experiment asked nothing"
                 time.sleep(0.005)
-            kills += child.poll() is None
+            kills += child.is_running
             child.kill()
-            child.communicate()
-        done = spawn(folder, store)
-        out, err = done.communicate(timeout=120)
-    assert done.returncode == 0, err
-    told = orjson.loads(out)
+        done = start(folder, store)
+        ended = done.end(timeout_s=120)
+    assert ended == 0, done.err.read_text()
+    told = orjson.loads(done.out.read_bytes())
     assert (told["state"], told["outcomes"][0]["n_items"]) == ("finished", 40)
     assert len(asked) == 80
     assert sum(asked.values()) - 80 <= kills * CONCURRENCY  # only what was in flight is asked again

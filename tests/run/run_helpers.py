@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from agents.run.drive import run_plain
 from agents.run.session import LabelRequest, LabelSession
 from labelproof.store import TraceStore, open_store
+from tests.killable import Killable, start_killable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,24 +25,10 @@ def run(folder: Path, store: Path, **more: Any) -> dict[str, Any]:
     return summary
 
 
-def spawn(folder: Path, store: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start `labelproof run` in a process of its own."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "LABELPROOF_ROOT": str(folder)}
-    command = [
-        sys.executable,
-        "-m",
-        "labelproof",
-        "run",
-        str(folder),
-        "--store",
-        str(store),
-        "--prefect",
-        "off",
-        "--json",
-    ]
-    return subprocess.Popen(
-        [*command, *arguments], env=env, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def start_run(folder: Path, store: Path, *arguments: str) -> Killable:
+    """Start `labelproof run` in a process of its own, its output beside the project."""
+    command = ["run", str(folder), "--store", str(store), "--prefect", "off", "--json", *arguments]
+    return start_killable(command, cwd=folder, output=folder.parent / f"run {token_hex(4)}")
 
 
 def rows(store: TraceStore | Path, sql: str, *params: Any) -> list[dict[str, Any]]:

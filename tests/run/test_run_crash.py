@@ -11,7 +11,7 @@ import pytest
 
 from labelproof.store import open_store
 from tests.conftest import MakeProject
-from tests.run.run_helpers import rows, spawn
+from tests.run.run_helpers import rows, start_run
 from tests.scripted_server import scripted_server
 
 KILLS = 20
@@ -31,26 +31,24 @@ def test_twenty_kills_lose_nothing_double_nothing_and_pay_no_finished_call_twice
         kills = 0
         while kills < KILLS:
             before = len(server.requests)
-            child = spawn(folder, store, "--batch-size", "40")
+            child = start_run(folder, store, "--batch-size", "40")
             try:
                 deadline = time.monotonic() + 60
-                while len(server.requests) == before and child.poll() is None:
+                while len(server.requests) == before and child.is_running:
                     assert time.monotonic() < deadline, "the run asked nothing"
                     time.sleep(0.005)
                 time.sleep(rng.uniform(0, 0.25))
             finally:
                 child.kill()
-                child.communicate()
             kills += 1
             for prompt in _finished(store):
                 again.setdefault(prompt, server.counts[prompt])
-        last = spawn(folder, store)
-        out, err = last.communicate(timeout=120)
-        assert last.returncode == 0, err
+        last = start_run(folder, store)
+        assert last.end(timeout_s=120) == 0, last.err.read_text()
         paid_twice = {prompt: server.counts[prompt] - seen for prompt, seen in again.items()}
     assert len(again) > 50, "the kills came before anything was finished"
     assert not any(paid_twice.values())
-    summary = orjson.loads(out)
+    summary = orjson.loads(last.out.read_bytes())
     assert summary["done"] == N_ITEMS
     assert rows(store, "SELECT count(DISTINCT run_id) AS runs FROM runs") == [{"runs": 1}]
     decided = rows(store, "SELECT count(*) AS n, count(DISTINCT item_id) AS d FROM decisions")
@@ -77,9 +75,9 @@ def test_two_runs_and_a_reader_share_one_store(make_project: MakeProject, tmp_pa
     store = tmp_path / "store"
     with scripted_server(latency_ms=20) as server:
         folder = make_project(server.base_url, n_items=120)
-        running = [spawn(folder, store), spawn(folder, store, "--repeat", "1")]
+        running = [start_run(folder, store), start_run(folder, store, "--repeat", "1")]
         looks = 0
-        while any(child.poll() is None for child in running):
+        while any(child.is_running for child in running):
             if (store / "trace.duckdb").exists():
                 (seen,) = rows(
                     store, "SELECT count(*) AS n, count(DISTINCT (run_id, item_id)) AS d FROM decisions"
@@ -87,8 +85,8 @@ def test_two_runs_and_a_reader_share_one_store(make_project: MakeProject, tmp_pa
                 assert seen["n"] == seen["d"]
                 looks += 1
             time.sleep(0.05)
-        ends = [child.communicate() for child in running]
-    assert [child.returncode for child in running] == [0, 0], ends
+        ends = [child.end(timeout_s=60) for child in running]
+    assert ends == [0, 0], [child.err.read_text() for child in running]
     assert looks > 3
     per_run = rows(store, "SELECT run_id, count(*) AS n FROM decisions GROUP BY run_id")
     assert sorted(row["n"] for row in per_run) == [120, 120]
