@@ -149,7 +149,7 @@ def test_a_file_of_schema_version_5_gets_the_tables_of_daily_work(tmp_path: Path
         store.append(
             "alarms", {**alarm, "event": ["breached", "recovered"], "ts": [told, told + timedelta(hours=1)]}
         )
-        opened = {
+        opened: dict[str, list[Any]] = {
             "finding_id": ["f1"] * 3,
             "title": ["late", None, None],
             "event": ["opened", "closed", "reopened"],

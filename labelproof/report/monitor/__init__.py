@@ -1,0 +1,1 @@
+"""What production does against what was promised: measurements, alarms, escalation."""
