@@ -114,10 +114,12 @@ def read_sources(folder: ProjectFolder) -> Sources:
 
 
 def project_fingerprint(folder: ProjectFolder) -> str:
-    """Return the hash of what a project says; how it reviews and judges changes decides no label and is left out."""
+    """Return the hash of what a project says; how it reviews, judges and watches decides no label and is left out."""
+    spec = folder.spec.model_dump(mode="json", exclude={"review", "experiments", "monitoring"})
     return digest(
         {
-            "project": folder.spec.model_dump(mode="json", exclude={"review", "experiments"}),
+            # Once inside the hash: kept as empty, so that versions without them keep their fingerprint.
+            "project": {**spec, "targets": [], "contacts": []},
             "guideline": folder.guideline(),
             "guideline_short": folder.guideline_short(),
         }

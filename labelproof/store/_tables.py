@@ -226,7 +226,7 @@ method | text | How estimate and interval were computed.
 reason | text | Why there is no value.
 ts | time | When it was scored.
 
-experiments | What happened to an experiment; the plan is hashed and stored before the first call.
+experiments | What happened to an experiment or a strategy search (`plan_json.kind` is `search`); the plan is hashed and stored before the first call.
 experiment_id | text | The experiment.
 project | text | Project.
 event | text | One of planned, started, arm_finished, stopped, finished.
@@ -239,7 +239,7 @@ flow_run_id | text | Prefect flow run.
 ts | time | When.
 
 arm_answers | What an arm of an experiment, or a strategy in the shadow, answered. It decides nothing.
-experiment_id | text | The experiment, or the roll-out of a shadow.
+experiment_id | text | The experiment, the strategy search, or the roll-out of a shadow.
 arm | text | Name of the arm.
 run_id | text | The run.
 strategy_fp | text | Version of the strategy.
