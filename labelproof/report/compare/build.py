@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import numpy as np
-
 from agents.snapshots import diff_snapshots
 from evaluation._arrays import IntArray
 from labelproof.report.compare.advice import next_step, notes_on
@@ -89,7 +87,6 @@ class _Read:
     sides: tuple[SideAnswers, SideAnswers]
     runs: tuple[Runs, Runs]
     pairs: Pairs
-    salt: int
     columns: tuple[Column, ...]
 
 
@@ -146,8 +143,8 @@ def compare(
 
     def changed() -> tuple[tuple[Repeats, Repeats], Flips]:
         asked = (
-            read_repeats(store, pairs.keys, read.salt, read.runs[0], skipped),
-            read_repeats(store, pairs.keys, read.salt, read.runs[1], (*skipped, repeat)),
+            read_repeats(store, pairs.keys, read.runs[0], skipped),
+            read_repeats(store, pairs.keys, read.runs[1], (*skipped, repeat)),
         )
         return asked, read_flips(store, question, pairs, *sides, asked, most=most_flips)
 
@@ -292,17 +289,16 @@ def _read(
     gold = None
     if gold_fp is None:
         experiment = None if plan is None else plan.experiment_id
-        item_ids, keys, salt = wanted_without_gold(store, asked, experiment)
+        item_ids, keys = wanted_without_gold(store, asked, experiment)
     else:
         gold = read_gold_items(store, folder.name, gold_fp, split)
-        item_ids, keys, salt = gold.item_ids, gold.keys, gold.salt
+        item_ids, keys = gold.item_ids, gold.keys
     names = list(policy.slices) or slice_keys(store, folder.name, item_ids)
     clusters = [] if policy.cluster is None else [policy.cluster]
-    order = np.argsort(keys)
     with ThreadPoolExecutor(3) as pool:  # the store's threads and ours wait for each other less
-        one_side, other_side = (pool.submit(read_side, store, keys, order, salt, *ask) for ask in asked)
+        one_side, other_side = (pool.submit(read_side, store, keys, *ask) for ask in asked)
         columns_read = pool.submit(
-            read_columns, store, folder.name, keys, salt, [*clusters, *names], whole=frozenset(clusters)
+            read_columns, store, folder.name, keys, [*clusters, *names], whole=frozenset(clusters)
         )
         a, b, found = one_side.result(), other_side.result(), columns_read.result()
     for version, side, n in ((one, a, 0), (other, b, repeat)):
@@ -322,7 +318,7 @@ def _read(
         cluster = cluster_codes(found[policy.cluster])
     pairs = make_pairs(folder.spec.labels, item_ids, keys, gold, a, b, cluster)
     columns = tuple(found[name] for name in names if name in found and name not in clusters)
-    return _Read(gold=gold, sides=(a, b), runs=runs, pairs=pairs, salt=salt, columns=columns)
+    return _Read(gold=gold, sides=(a, b), runs=runs, pairs=pairs, columns=columns)
 
 
 def _side(version: Version, side: SideAnswers, run_ids: Sequence[str]) -> Side:

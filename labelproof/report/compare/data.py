@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from evaluation._arrays import FloatArray, IntArray
 from evaluation.paired import NO_ANSWER, BoolArray
 from labelproof.report.compare.gold import GoldItems
-from labelproof.report.compare.keys import Keys, are_distinct, positions
+from labelproof.report.compare.keys import ItemKeys
 from labelproof.store import TraceStore
 
 _SAID = """
@@ -81,8 +81,8 @@ class Runs:
 
 def wanted_without_gold(
     store: TraceStore, sides: Sequence[tuple[Runs, int]], experiment_id: str | None = None
-) -> tuple[pa.Array, Keys, int]:
-    """Return ids, keys and salt of all items that either side answered (in the experiment, if one is named)."""
+) -> tuple[pa.Array, ItemKeys]:
+    """Return ids and keys of all items that either side answered (in the experiment, if one is named)."""
     runs = [run for side, repeat in sides for run in side.of(repeat)]
     params = {"fps": [side.fp for side, _ in sides], "runs": runs, "experiment": experiment_id}
     parts = [
@@ -100,20 +100,18 @@ def wanted_without_gold(
             fresh=True,
             only=TABLES,
         )
-        keys: Keys = np.asarray(table["h"].combine_chunks())
-        if are_distinct(keys):
+        keys = ItemKeys(np.asarray(table["h"].combine_chunks()), salt)
+        if keys.are_distinct:
             break
-    return table["item_id"].combine_chunks(), keys, salt
+    return table["item_id"].combine_chunks(), keys
 
 
-def read_side(
-    store: TraceStore, keys: Keys, order: IntArray, salt: int, runs: Runs, repeat: int
-) -> SideAnswers:
-    """Return the version's answers in one repeat to the items with these ``keys`` (``order`` = their argsort)."""
+def read_side(store: TraceStore, keys: ItemKeys, runs: Runs, repeat: int) -> SideAnswers:
+    """Return the version's answers in one repeat to the items with these ``keys``."""
     run_ids = runs.of(repeat)
-    table = _said(store, salt, runs.fp, run_ids)
+    table = _said(store, keys.salt, runs.fp, run_ids)
     n = len(keys)
-    at = positions(keys, order, np.asarray(table["h"].combine_chunks()))
+    at = keys.positions(np.asarray(table["h"].combine_chunks()))
     row = _latest(table, at, n)
     there = row >= 0
     labels, label = _labels(table)
@@ -138,14 +136,14 @@ def read_side(
     )
 
 
-def read_repeats(store: TraceStore, keys: Keys, salt: int, runs: Runs, compared: Sequence[int]) -> Repeats:
+def read_repeats(store: TraceStore, keys: ItemKeys, runs: Runs, compared: Sequence[int]) -> Repeats:
     """Return what the version's other repeats (not those ``compared``) said of the items, the latest per repeat."""
     wanted = runs.besides(*compared)
     if not wanted:
         none = np.zeros(0, dtype=np.int64)
         return Repeats(labels=(), item=none, label=none, repeat=none)
-    table = _said(store, salt, runs.fp, wanted)
-    at = positions(keys, np.argsort(keys), np.asarray(table["h"].combine_chunks()))
+    table = _said(store, keys.salt, runs.fp, wanted)
+    at = keys.positions(np.asarray(table["h"].combine_chunks()))
     repeat_of = np.array([runs.repeat_of[run] for run in wanted], dtype=np.int64)
     run_repeat = repeat_of[np.asarray(table["run"].combine_chunks(), dtype=np.int64)]
     kept = np.flatnonzero(at >= 0)

@@ -133,7 +133,7 @@ def _kinds(gold: IntArray | None, a: IntArray, b: IntArray, places: IntArray) ->
 
 def _some(pairs: Pairs, places: IntArray, most: int) -> list[int]:
     """Keys are hashes: the smallest are a random sample, the same every time in any order of the store's rows."""
-    order = np.argsort(pairs.keys[pairs.index[places]])
+    order = np.argsort(pairs.keys.hashes[pairs.index[places]])
     return [int(place) for place in places[order[:most]]]
 
 

@@ -14,7 +14,7 @@ from agents.resolve import GoldExample
 from agents.run.register import gold_rows
 from agents.run.workload import load_workload
 from evaluation._arrays import FloatArray
-from labelproof.report.compare.keys import Keys, are_distinct
+from labelproof.report.compare.keys import ItemKeys
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import PREFIX, digest, short
 from labelproof.spec.project import ProjectFolder
@@ -41,9 +41,8 @@ class GoldItems:
     gold_fp: str
     split: str
     item_ids: pa.Array
-    keys: Keys
-    """DuckDB's 64-bit hash of each id under ``salt``, no two alike: what other rows are joined by."""
-    salt: int
+    keys: ItemKeys
+    """No two alike."""
     labels: pa.Array
     weight: FloatArray | None
     designs: tuple[str, ...]
@@ -122,8 +121,8 @@ def read_gold_items(store: TraceStore, project: str, gold_fp: str, split: str) -
             fresh=True,
             only=["gold"],
         )
-        keys = np.asarray(table["h"].combine_chunks())
-        if are_distinct(keys):
+        keys = ItemKeys(np.asarray(table["h"].combine_chunks()), salt)
+        if keys.are_distinct:
             break
     if not table.num_rows:
         splits = {fp: names for fp, _, names in _stored(store, project)}.get(gold_fp, [])
@@ -141,7 +140,6 @@ def read_gold_items(store: TraceStore, project: str, gold_fp: str, split: str) -
         split=split,
         item_ids=table["item_id"].combine_chunks(),
         keys=keys,
-        salt=salt,
         labels=table["label"].combine_chunks(),
         weight=weight,
         designs=tuple(sorted(str(name) for name in pc.unique(table["design"]).to_pylist() if name)),

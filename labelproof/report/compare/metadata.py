@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from evaluation._arrays import IntArray
 from evaluation.slices import MISSING, OTHER
-from labelproof.report.compare.keys import Keys, positions
+from labelproof.report.compare.keys import ItemKeys
 from labelproof.report.compare.queries import quoted
 from labelproof.store import TraceStore
 
@@ -59,7 +59,7 @@ def slice_keys(store: TraceStore, project: str, item_ids: pa.Array) -> list[str]
 
 
 def read_columns(
-    store: TraceStore, project: str, keys: Keys, salt: int, names: Sequence[str], *, whole: frozenset[str]
+    store: TraceStore, project: str, keys: ItemKeys, names: Sequence[str], *, whole: frozenset[str]
 ) -> dict[str, Column]:
     """Return the metadata columns ``names`` of the items with these ``keys``.
 
@@ -73,11 +73,11 @@ def read_columns(
     table = store.query(
         f"SELECT h, ts, {picked} FROM (SELECT hash(item_id, $salt) AS h, ts, {source} AS meta FROM items"
         " WHERE project = $project)",
-        {"salt": salt, "project": project},
+        {"salt": keys.salt, "project": project},
         fresh=True,
         only=["items"],
     )
-    at = positions(keys, np.argsort(keys), np.asarray(table["h"].combine_chunks()))
+    at = keys.positions(np.asarray(table["h"].combine_chunks()))
     rows = np.flatnonzero(at >= 0)
     if len(rows) and np.bincount(at[rows]).max() > 1:  # the same content came in twice: the latest row counts
         ts = np.asarray(pc.fill_null(table["ts"].combine_chunks().cast(pa.int64()), 0))[rows]

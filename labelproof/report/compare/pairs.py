@@ -11,7 +11,7 @@ from evaluation._arrays import FloatArray, IntArray
 from evaluation.paired import BoolArray, PairedAnswers
 from labelproof.report.compare.data import SideAnswers, all_labels, gold_codes, recode
 from labelproof.report.compare.gold import GoldItems
-from labelproof.report.compare.keys import Keys
+from labelproof.report.compare.keys import ItemKeys
 from labelproof.spec.labels import EMPTY_SET, LabelSchema
 from labelproof.spec.metrics import PER_CLASS, MetricRef
 
@@ -29,7 +29,7 @@ class Pairs:
     index: IntArray
     item_ids: pa.Array
     """Of all items asked for, as are ``keys``."""
-    keys: Keys
+    keys: ItemKeys
     confidence_a: FloatArray
     confidence_b: FloatArray
     run_a: IntArray
@@ -49,7 +49,7 @@ class Pairs:
 def make_pairs(
     schema: LabelSchema,
     item_ids: pa.Array,
-    keys: Keys,
+    keys: ItemKeys,
     gold: GoldItems | None,
     a: SideAnswers,
     b: SideAnswers,
