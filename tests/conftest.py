@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 from hypothesis import settings
+
+from labelproof.store import open_store
+from labelproof.store.engine import Engine, FileEngine
+from labelproof.store.location import Location
+from labelproof.store.migrate import ensure_schema
 
 settings.register_profile("labelproof", deadline=None)  # a busy machine is no defect
 settings.load_profile("labelproof")
@@ -20,6 +29,33 @@ STEPS = """
   - kind: route
 """
 MakeProject = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def empty_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a new store, made once a process by this release's migrations."""
+    with open_store(tmp_path_factory.mktemp("empty") / "store") as store:
+        return Path(store.location.target)
+
+
+@pytest.fixture(autouse=True)
+def quick_new_stores(empty_store_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a new store with a copy of an empty one: to make the tables is most of what many a test would take.
+
+    The store's own tests make each of theirs (tests/store/conftest.py).
+    """
+
+    def ensure(engine: Engine, location: Location, *, create: bool) -> None:
+        if create and isinstance(engine, FileEngine) and not engine.exists():
+            target = Path(location.target)
+            draft = target.with_name(f".tmp-{token_hex(4)}")
+            shutil.copyfile(empty_store_file, draft)
+            with suppress(FileExistsError):  # as for two that make it at once: the first one's stands
+                os.link(draft, target)
+            draft.unlink()
+        ensure_schema(engine, location, create=create)
+
+    monkeypatch.setattr("labelproof.store.trace_store.ensure_schema", ensure)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelproof.scaffold import NewProject, render, sample_schema, schema_of
@@ -102,7 +102,8 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 )
 
 
-@given(names=st.lists(NAMES, min_size=2, max_size=6, unique=True), kind=st.sampled_from(["single", "multi"]))
+@settings(max_examples=30)  # many names in each: the template around them is what takes time to read
+@given(names=st.lists(NAMES, min_size=2, max_size=20, unique=True), kind=st.sampled_from(["single", "multi"]))
 def test_any_label_name_survives_the_template(names: list[str], kind: str) -> None:
     try:
         schema = LabelSchema.model_validate({"kind": kind, "classes": [{"name": n} for n in names]})

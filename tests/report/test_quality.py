@@ -374,7 +374,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=ROWS, truths=st.lists(st.sampled_from([None, "safe", "hate"]), min_size=7, max_size=7))
 def test_population_and_audits_are_those_of_brute_force_sql(
     rows: list[tuple[int, str, str, str, float | None, bool, int]], truths: list[str | None]

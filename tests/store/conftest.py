@@ -22,3 +22,8 @@ def no_process_left() -> Iterator[None]:
 def store(tmp_path: Path) -> Iterator[TraceStore]:
     with open_store(tmp_path / "store") as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def quick_new_stores() -> None:
+    """Every store here is made by its migrations."""
