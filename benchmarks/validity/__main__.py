@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.validity.harness import Row
 
-MODULES = ("certificates", "audits", "monitors", "confidence", "agreement", "experiments")
+MODULES = ("certificates", "audits", "monitors", "confidence", "agreement", "experiments", "root_causes")
 """One module each with ``simulate(replicates, seed) -> rows``."""
 OUT = Path(__file__).parent / "results"
 
