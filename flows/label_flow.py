@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, runtime, task
 
 from agents.run.drive import drive
-from agents.run.recorder import TASK_RUN
+from agents.run.rows import TASK_RUN
 from agents.run.session import LabelRequest, LabelSession
 from flows.artifacts import leave_label_artifacts, run_name, tag_flow_run
 from flows.params import LabelParams

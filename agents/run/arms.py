@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.run.drive import run_plain
-from agents.run.recorder import Arm
+from agents.run.rows import Arm
 from agents.run.session import LabelRequest, LabelSession
 from agents.run.workload import Workload
 from labelproof.spec.items import Item

@@ -13,7 +13,7 @@ from labelproof.spec.review import ReviewPolicy
 from labelproof.store import TraceStore
 
 if TYPE_CHECKING:
-    from agents.run.recorder import RunInfo
+    from agents.run.rows import RunInfo
 
 QUEUE = "labelproof"
 """The actor of what the queue does by its rules."""

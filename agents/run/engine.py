@@ -12,7 +12,8 @@ import orjson
 from agents.models.pricing import price_of
 from agents.models.protocol import ChatModel, ChatRequest, ChatResult, ProviderDown
 from agents.resolve import ResolvedStrategy
-from agents.run.recorder import CallStats, Recorder
+from agents.run.recorder import Recorder
+from agents.run.rows import CallStats
 from agents.state import ItemState, Spent
 from agents.steps import BatchStep, ModelStep, Resources, Step, build_step
 from agents.steps.calibrate import Calibrate

@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from agents.models.protocol import ChatRequest, ChatResult
-from agents.review_tasks import ReviewTask
-from agents.run.asks import EVENT_COLUMNS, Asks
+from agents.run.asks import Asks
+from agents.run.rows import COLUMNS, TASK_RUN, Arm, CallStats, RunInfo, StepStatus
 from agents.state import ItemState
 from labelproof.spec.errors import LabelproofError, StoreError
 from labelproof.spec.hashing import digest_text
@@ -26,137 +24,6 @@ from labelproof.store import TraceStore
 
 FLUSH_S = 0.5
 FLUSH_ROWS = 20_000
-TASK_RUN: ContextVar[str | None] = ContextVar("labelproof_task_run", default=None)
-"""Prefect task run of the batch under way; set by the flow."""
-
-_STEP_COLUMNS = [
-    "run_id",
-    "item_id",
-    "seq",
-    "kind",
-    "name",
-    "step_key",
-    "spec_fp",
-    "input_hash",
-    "output_hash",
-    "output_json",
-    "status",
-    "error",
-    "cache_hit",
-    "repeat_idx",
-    "n_calls",
-    "tokens_in",
-    "tokens_out",
-    "tokens_cached",
-    "cost_usd",
-    "latency_ms",
-    "ts",
-    "flow_run_id",
-    "task_run_id",
-]
-_CALL_COLUMNS = [
-    "call_key",
-    "run_id",
-    "item_id",
-    "step_key",
-    "call_idx",
-    "model",
-    "provider",
-    "system_hash",
-    "user_hash",
-    "response_hash",
-    "logprobs_json",
-    "finish_reason",
-    "provider_fingerprint",
-    "tokens_in",
-    "tokens_out",
-    "tokens_cached",
-    "cost_usd",
-    "latency_ms",
-    "attempts",
-    "ts",
-    "flow_run_id",
-    "task_run_id",
-]
-_DECISION_COLUMNS = [
-    "run_id",
-    "item_id",
-    "strategy_fp",
-    "label",
-    "confidence",
-    "raw_confidence",
-    "decision",
-    "reason",
-    "certificate_id",
-    "inclusion_prob",
-    "audited",
-    "calibrator_id",
-    "ts",
-    "flow_run_id",
-    "task_run_id",
-    "cost_usd",
-    "latency_ms",
-]
-_ARM_COLUMNS = [
-    "experiment_id",
-    "arm",
-    "run_id",
-    "strategy_fp",
-    "item_id",
-    "label",
-    "confidence",
-    "raw_confidence",
-    "decision",
-    "reason",
-    "certificate_id",
-    "cost_usd",
-    "latency_ms",
-    "ts",
-    "flow_run_id",
-    "task_run_id",
-]
-
-StepStatus = Literal["ok", "failed", "skipped"]
-Purpose = Literal["label", "judge", "arm"]
-"""label: items are decided. judge: answers are only looked at (certificates, draws of gold). arm: answers are stored
-beside the decisions, for an experiment or a shadow. Only `label` decides anything or asks anybody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """One strategy in one experiment (or the shadow of one roll-out)."""
-
-    experiment_id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInfo:
-    """Who a run is; every row carries it."""
-
-    run_id: str
-    project: str
-    project_fp: str
-    strategy: str
-    strategy_fp: str
-    repeat_idx: int
-    flow_run_id: str | None = None
-    purpose: Purpose = "label"
-    arm: Arm | None = None
-    """The arm whose answers these are (purpose `arm`)."""
-
-
-@dataclass(slots=True)
-class CallStats:
-    """What the calls of one step on one item took."""
-
-    n_calls: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    tokens_cached: int = 0
-    cost_usd: float = 0.0
-    latency_ms: float = 0.0
-    n_unpriced: int = 0
 
 
 class Recorder:
@@ -167,7 +34,7 @@ class Recorder:
         self.run = run
         self._asks = asks or Asks()
         self._journal = store.journal(run.run_id)
-        self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
+        self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in COLUMNS}
         self._texts: dict[str, str] = {}
         self._known: dict[str, str] = {}
         self._at = datetime.now(UTC)
@@ -240,7 +107,7 @@ class Recorder:
         )
         self._journal.write(
             {
-                **dict(zip(_CALL_COLUMNS, row, strict=True)),
+                **dict(zip(COLUMNS["calls"], row, strict=True)),
                 "system_text": request.system,
                 "user_text": user,
                 "response_text": result.text,
@@ -381,7 +248,7 @@ class Recorder:
 
     def _write(self, rows: Mapping[str, Sequence[tuple[Any, ...]]], texts: Mapping[str, str]) -> None:
         tables: dict[str, dict[str, Sequence[Any]]] = {}
-        for name, columns in _COLUMNS.items():
+        for name, columns in COLUMNS.items():
             if rows[name]:
                 tables[name] = dict(zip(columns, zip(*rows[name], strict=True), strict=True))
         if texts:
@@ -403,14 +270,6 @@ class Recorder:
             ) from self.failure
 
 
-_COLUMNS = {
-    "steps": _STEP_COLUMNS,
-    "calls": _CALL_COLUMNS,
-    "decisions": _DECISION_COLUMNS,
-    "arm_answers": _ARM_COLUMNS,
-    "review_tasks": list(ReviewTask.__slots__),
-    "review_events": list(EVENT_COLUMNS),
-}
 _NO_CALLS = CallStats()
 
 

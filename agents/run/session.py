@@ -28,7 +28,8 @@ from agents.run.history import (
     unfinished_run,
 )
 from agents.run.lock import RunLock
-from agents.run.recorder import Arm, Recorder, RunInfo
+from agents.run.recorder import Recorder
+from agents.run.rows import Arm, RunInfo
 from agents.run.workload import Workload, load_workload
 from agents.secrets import RunSecrets
 from agents.state import Example, ItemState

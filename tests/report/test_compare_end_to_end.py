@@ -10,7 +10,7 @@ import orjson
 from typer.testing import CliRunner
 
 from agents.run.arms import open_arm, run_arm
-from agents.run.recorder import Arm
+from agents.run.rows import Arm
 from agents.run.workload import load_workload
 from labelproof.store import open_store
 from tests.conftest import STEPS, MakeProject, write_strategy

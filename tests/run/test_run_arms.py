@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from agents.run.arms import ArmRun, open_arm, run_arm
-from agents.run.recorder import Arm
+from agents.run.rows import Arm
 from agents.run.workload import load_workload
 from labelproof.store import TraceStore, open_store
 from tests.conftest import MakeProject

@@ -11,7 +11,8 @@ from typing import Literal
 
 import pytest
 
-from agents.run.recorder import Recorder, RunInfo
+from agents.run.recorder import Recorder
+from agents.run.rows import RunInfo
 from agents.state import ItemState
 from labelproof.spec.items import Item
 from labelproof.store import TraceStore, open_store

@@ -11,7 +11,7 @@ from agents.run.arms import ArmRun, Drive, Listen, open_arm
 from agents.run.drive import run_plain
 from agents.run.plan import Plan as RunPlan
 from agents.run.plan import plan_run
-from agents.run.recorder import Arm
+from agents.run.rows import Arm
 from agents.run.session import LabelRequest, LabelSession
 from labelproof.report.compare.model import CompareReport
 from labelproof.report.experiments.opening import Opened

@@ -17,8 +17,8 @@ from agents.examples import ExampleBank
 from agents.models import Budget, ProviderDown
 from agents.run.arms import Drive, Listen, open_arm, run_arm
 from agents.run.lock import RunLock
-from agents.run.recorder import Arm
 from agents.run.register import gold_rows
+from agents.run.rows import Arm
 from agents.run.workload import Sources, Workload
 from agents.search.halving import Board, board, survivors
 from agents.search.instructions import Brief, Mistake, Variant, instruction_prompt, write_variant

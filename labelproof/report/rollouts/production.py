@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.run.arms import open_arm
-from agents.run.recorder import Arm
 from agents.run.rollout import Assignment, assign
+from agents.run.rows import Arm
 from agents.run.session import LabelRequest, LabelSession
 from agents.run.workload import Workload, load_workload
 from labelproof.report.rollouts.events import one_writer, read_rollouts
