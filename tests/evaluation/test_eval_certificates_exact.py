@@ -81,6 +81,7 @@ def test_the_comparison_with_mapie_has_certificates_and_refusals() -> None:
     assert outcomes == {True, False}
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 500), st.data(), st.sampled_from([0.01, 0.05, 0.3]), st.sampled_from([0.01, 0.05, 0.2]))
 def test_binomial_numbers_are_those_of_scipy_and_statsmodels(
     n: int, data: st.DataObject, alpha: float, delta: float
