@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from evaluation._arrays import same_length
 from labelproof.report.plots._plot import BLUE, INK, ORANGE, WIDTH, Plot, finished, haloed, inline, percent
@@ -20,10 +20,11 @@ def quality_over_time_plot(
     target: float | None = None,
     measure: str = "Right auto-decisions",
     subject: str = "",
+    step: Literal["day", "week"] = "day",
 ) -> Plot:
     """Return a share per day with its interval as a band, and the target as a dashed line.
 
-    ``days`` ascending (dates or ISO strings), the rest (n,) in [0, 1]; None leaves a gap. A day counts as
+    ``step`` week: ``days`` are the days on which weeks begin. ``days`` ascending (dates or ISO strings), the rest (n,) in [0, 1]; None leaves a gap. A day counts as
     below ``target`` only when its whole interval is. ``ConfigError`` for arrays of different lengths.
     """
     import altair as alt
@@ -47,7 +48,9 @@ def quality_over_time_plot(
     span = 1 - min(seen, default=0.0)
     domain = [max(0.0, min(seen, default=0.0) - 0.1 * span), 1.0]
     x = alt.X(
-        "day:T", title="Day", axis=alt.Axis(format="%-d %b", grid=False, labelOverlap=True, tickCount=6)
+        "day:T",
+        title="Day" if step == "day" else "Week from",
+        axis=alt.Axis(format="%-d %b", grid=False, labelOverlap=True, tickCount=6),
     )
     scale = alt.Scale(domain=domain)
     y = alt.Y("value:Q", title=f"{measure} (%)", scale=scale, axis=alt.Axis(format=".0%"))
@@ -83,17 +86,17 @@ def quality_over_time_plot(
                 dy=-4,
             ),
         ]
-    title = _finding(rows, target, measure)
+    title = _finding(rows, target, measure, step)
     return finished(
         alt.layer(*layers).properties(width=WIDTH, height=320),
         title=title,
         subtitle=f"{subject}. " * bool(subject)
-        + "Band: the interval of each day alone."
-        + (" Triangles: days whose whole interval lies below the target." if target is not None else ""),
-        alt_text=f"{measure} over {len(rows)} days, with intervals. {title}.",
+        + f"Band: the interval of each {step} alone."
+        + (f" Triangles: {step}s whose whole interval lies below the target." if target is not None else ""),
+        alt_text=f"{measure} over {len(rows)} {step}s, with intervals. {title}.",
         rows=[
             {
-                "day": row["day"],
+                step: row["day"],
                 measure.lower(): percent(row["value"]),
                 "interval": "-" if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}",
             }
@@ -108,17 +111,19 @@ def _iso(day: date | datetime | str) -> str:
     return day.isoformat() if isinstance(day, date) else date.fromisoformat(day[:10]).isoformat()
 
 
-def _finding(rows: Sequence[dict[str, Any]], target: float | None, measure: str) -> str:
+def _finding(rows: Sequence[dict[str, Any]], target: float | None, measure: str, step: str) -> str:
     known = [row for row in rows if row["value"] is not None]
     if not known:
         return "Nothing has been audited yet"
     last = known[-1]
     band = "" if last["low"] is None else f" ({percent(last['low'])} to {percent(last['high'])})"
     day = date.fromisoformat(last["day"])
-    words = f"{measure}: {percent(last['value'])}{band} on {day.day} {day:%B %Y}"
+    words = f"{measure}: {percent(last['value'])}{band} {'on' if step == 'day' else 'in the week from'} {day.day} {day:%B %Y}"
     if target is None:
         return words
     below = [row["day"] for row in rows if row["below"]]
     if below:
-        return f"{words}; {len(below)} of {len(known)} days lie clearly below the target of {percent(target)}"
-    return f"{words}; no day lies clearly below the target of {percent(target)}"
+        return (
+            f"{words}; {len(below)} of {len(known)} {step}s lie clearly below the target of {percent(target)}"
+        )
+    return f"{words}; no {step} lies clearly below the target of {percent(target)}"
