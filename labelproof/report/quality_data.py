@@ -151,7 +151,11 @@ class AutoDecisions:
 
 def read_decisions(store: TraceStore, period: Period) -> AutoDecisions:
     """Return the latest automatic decisions of a period per item and strategy version, with their audits."""
-    table = store.query(ANSWER, period.params(), fresh=True)
+    return decisions_in(store.query(ANSWER, period.params(), fresh=True))
+
+
+def decisions_in(table: pa.Table) -> AutoDecisions:
+    """Return the decisions of a table with the columns of ``ANSWER``."""
     confidence, prob = _floats(table, "confidence"), _floats(table, "inclusion_prob")
     with np.errstate(invalid="ignore"):
         no_prob, never = np.isnan(prob), prob <= 0
@@ -246,6 +250,5 @@ def _days(table: pa.Table) -> npt.NDArray[np.datetime64]:
 
 
 def _objects(table: pa.Table, name: str) -> npt.NDArray[np.object_]:
-    found = np.empty(table.num_rows, dtype=np.object_)
-    found[:] = table[name].to_pylist()
-    return found
+    # Made by Arrow, not one by one in Python: there may be hundreds of thousands.
+    return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.object_)

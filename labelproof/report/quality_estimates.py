@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -159,21 +160,33 @@ def daily_quality(found: AutoDecisions, settled: npt.NDArray[np.int64]) -> tuple
     return tuple(rows)
 
 
+def carries_class(schema: LabelSchema, label: str, name: str) -> bool:
+    """Whether a stored label names the class: itself, one of a set, or a child of it in a taxonomy."""
+    members = schema.members(label)
+    return name in members or any(member.startswith(f"{name}/") for member in members)
+
+
 def class_quality(
-    found: AutoDecisions, settled: npt.NDArray[np.int64], schema: LabelSchema
+    found: AutoDecisions,
+    settled: npt.NDArray[np.int64],
+    schema: LabelSchema,
+    names_of: Sequence[str] | None = None,
 ) -> tuple[ClassQuality, ...]:
-    """Return precision and recall among automatic decisions, class by class in the schema's order."""
+    """Return precision and recall among automatic decisions, class by class in the schema's order.
+
+    ``names_of``: of these classes only; a parent of a taxonomy stands for all its children.
+    """
     names = {name: i for i, name in enumerate(sorted(set(found.label)))}
     code = np.array([names[label] for label in found.label], dtype=np.int64)
     at = found.drawn[settled]
     prob = found.inclusion_prob[at] * (settled.size / found.drawn.size)
     truths = found.final_label[settled]
     rows = []
-    for name in schema.leaves:
-        carries = np.array([name in schema.members(label) for label in names], dtype=np.bool_)
+    for name in schema.leaves if names_of is None else names_of:
+        carries = np.array([carries_class(schema, label, name) for label in names], dtype=np.bool_)
         predicted_all = carries[code]
         predicted = predicted_all[at]
-        truth = np.array([name in schema.members(label) for label in truths], dtype=np.bool_)
+        truth = np.array([carries_class(schema, label, name) for label in truths], dtype=np.bool_)
         how: dict[str, Any] = {"predicted_all": predicted_all}
         if schema.kind != "multi":
             # The rest of the confidence is shared by the other labels: a guess that only sharpens the estimate.
