@@ -18,6 +18,7 @@ from labelproof.report.compare.data import (
     SideAnswers,
     read_repeats,
     read_side,
+    said_rows,
     wanted_without_gold,
 )
 from labelproof.report.compare.flips import MOST_READ, Flips, read_flips
@@ -287,18 +288,21 @@ def _read(
     runs = (Runs(store, folder.name, one.fp), Runs(store, folder.name, other.fp))
     asked = [(runs[0], 0), (runs[1], repeat)]
     gold = None
-    if gold_fp is None:
-        experiment = None if plan is None else plan.experiment_id
-        item_ids, keys = wanted_without_gold(store, asked, experiment)
-    else:
-        gold = read_gold_items(store, folder.name, gold_fp, split)
-        item_ids, keys = gold.item_ids, gold.keys
-    names = list(policy.slices) or slice_keys(store, folder.name, item_ids)
     clusters = [] if policy.cluster is None else [policy.cluster]
     with ThreadPoolExecutor(3) as pool:  # the store's threads and ours wait for each other less
-        one_side, other_side = (pool.submit(read_side, store, keys, *ask) for ask in asked)
+        early = [pool.submit(said_rows, store, *ask) for ask in asked]
+        if gold_fp is None:
+            experiment = None if plan is None else plan.experiment_id
+            item_ids, keys = wanted_without_gold(store, asked, experiment)
+        else:
+            gold = read_gold_items(store, folder.name, gold_fp, split)
+            item_ids, keys = gold.item_ids, gold.keys
+        names = list(policy.slices) or slice_keys(store, folder.name, item_ids)
         columns_read = pool.submit(
             read_columns, store, folder.name, keys, [*clusters, *names], whole=frozenset(clusters)
+        )
+        one_side, other_side = (
+            pool.submit(read_side, store, keys, *ask, rows) for ask, rows in zip(asked, early, strict=True)
         )
         a, b, found = one_side.result(), other_side.result(), columns_read.result()
     for version, side, n in ((one, a, 0), (other, b, repeat)):

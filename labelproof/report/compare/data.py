@@ -8,6 +8,7 @@ them collides with one of n is improbable beyond practice (n x n_outside / 2^64)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 from evaluation._arrays import FloatArray, IntArray
 from evaluation.paired import NO_ANSWER, BoolArray
 from labelproof.report.compare.gold import GoldItems
-from labelproof.report.compare.keys import ItemKeys
+from labelproof.report.compare.keys import FIRST_SALT, ItemKeys
 from labelproof.store import TraceStore
 
 _SAID = """
@@ -93,7 +94,7 @@ def wanted_without_gold(
         parts = [f"{parts[1]} AND experiment_id = $experiment GROUP BY item_id"]  # both arms answered it
     else:
         del params["experiment"]
-    for salt in range(8):
+    for salt in range(FIRST_SALT, 8):
         table = store.query(
             f"SELECT item_id, hash(item_id, {salt}) AS h FROM ({' UNION '.join(parts)}) ORDER BY item_id",
             params,
@@ -106,10 +107,23 @@ def wanted_without_gold(
     return table["item_id"].combine_chunks(), keys
 
 
-def read_side(store: TraceStore, keys: ItemKeys, runs: Runs, repeat: int) -> SideAnswers:
-    """Return the version's answers in one repeat to the items with these ``keys``."""
+def said_rows(store: TraceStore, runs: Runs, repeat: int, salt: int = FIRST_SALT) -> pa.Table:
+    """Return all rows in which the version answered in one repeat, of whatever items."""
+    return _said(store, salt, runs.fp, runs.of(repeat))
+
+
+def read_side(
+    store: TraceStore, keys: ItemKeys, runs: Runs, repeat: int, early: Future[pa.Table]
+) -> SideAnswers:
+    """Return the version's answers in one repeat to the items with these ``keys``.
+
+    ``early``: its rows under ``FIRST_SALT``, whose reading began before the keys were known; read again under the
+    keys' own salt in the case, improbable beyond practice, that two ids collided.
+    """
     run_ids = runs.of(repeat)
-    table = _said(store, keys.salt, runs.fp, run_ids)
+    table = early.result()
+    if keys.salt != FIRST_SALT:
+        table = said_rows(store, runs, repeat, keys.salt)
     n = len(keys)
     at = keys.positions(np.asarray(table["h"].combine_chunks()))
     row = _latest(table, at, n)

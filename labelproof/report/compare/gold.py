@@ -14,7 +14,7 @@ from agents.resolve import GoldExample
 from agents.run.register import gold_rows
 from agents.run.workload import load_workload
 from evaluation._arrays import FloatArray
-from labelproof.report.compare.keys import ItemKeys
+from labelproof.report.compare.keys import FIRST_SALT, ItemKeys
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import PREFIX, digest, short
 from labelproof.spec.project import ProjectFolder
@@ -114,7 +114,7 @@ def read_gold_items(store: TraceStore, project: str, gold_fp: str, split: str) -
             f"strategies learn from the gold split {split!r}: a comparison on it flatters whoever learned more",
             hint="compare on --gold test",
         )
-    for salt in range(8):
+    for salt in range(FIRST_SALT, 8):
         table = store.query(
             _ROWS,
             {"project": project, "gold_fp": gold_fp, "split": split, "salt": salt},

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from evaluation._arrays import IntArray
 
 Hashes = npt.NDArray[np.uint64]
+FIRST_SALT = 0
+"""The salt that ids are hashed with, unless two of those wanted collide under it."""
 
 
 class ItemKeys:
