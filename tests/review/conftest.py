@@ -8,11 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jinja2 import Environment
 
+from labelproof.review.web._static import Assets
+from labelproof.review.web.context import templates
 from tests.review.browser_helpers import OPEN, MakeSite, ReviewSite, open_browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="session")
+def page_templates() -> Environment:
+    """The app's page templates, compiled once a process: half a second that a server takes when it starts."""
+    return templates(Assets())
+
+
+@pytest.fixture(autouse=True)
+def pages_compiled_once(page_templates: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labelproof.review.web.app.templates", lambda _: page_templates)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from labelproof.spec.hashing import digest
 from labelproof.spec.project import ProjectFolder, find_project
 from labelproof.store import TraceStore, open_store
 from tests.report.review_rows import add_items
+from tests.review.office_helpers import CHEAP
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PROJECT = """
@@ -99,7 +100,7 @@ def make_place(
     ids = add_items(store, texts, metas)
     add_tasks(store, folder, ids, kind=kind, labels=labels, confidences=confidences)
     clock = Clock()
-    office = open_office(tmp_path / "office.db", clock=clock)
+    office = open_office(tmp_path / "office.db", clock=clock, hasher=CHEAP)
     desk = Desk.open(store, office, {"mini": folder}, clock=clock, seed=1)
     return Place(folder=folder, store=store, office=office, desk=desk, clock=clock, ids=ids)
 

@@ -25,6 +25,7 @@ from labelproof.review.web.serve import (
     setup_link,
 )
 from labelproof.spec.errors import ConfigError
+from tests.review.office_helpers import CHEAP
 from tests.review.web_helpers import PASSWORD, T0
 
 URL = "https://review.example.org"
@@ -32,7 +33,7 @@ URL = "https://review.example.org"
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    opened = open_office(tmp_path / "office.db")
+    opened = open_office(tmp_path / "office.db", hasher=CHEAP)
     yield opened
     opened.close()
 

@@ -19,6 +19,7 @@ from labelproof.review.web.app import make_app
 from labelproof.review.web.context import Context, admin_only, context_of, lead_only
 from labelproof.review.web.serve import WebSettings
 from labelproof.spec.errors import ConfigError
+from tests.review.office_helpers import CHEAP
 
 BASE = "http://localhost:8700"
 Response = Any
@@ -35,7 +36,7 @@ class Site:
     def __init__(self, tmp_path: Path, settings: WebSettings | None = None) -> None:
         self.now = T0
         self.settings = settings or WebSettings()
-        self.office: Office = open_office(tmp_path / "office.db", clock=lambda: self.now)
+        self.office: Office = open_office(tmp_path / "office.db", clock=lambda: self.now, hasher=CHEAP)
         desk = cast(Desk, SimpleNamespace(projects={"alpha": object(), "beta": object()}, office=self.office))
         self.app = make_app(desk, self.office, self.settings, clock=lambda: self.now)
         add_probes(self.app)
