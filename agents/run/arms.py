@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.run.drive import run_plain
+from agents.run.drive import Drive, Listen, run_listened
 from agents.run.rows import Arm
 from agents.run.session import LabelRequest, LabelSession
 from agents.run.workload import Workload
 from labelproof.spec.items import Item
 from labelproof.store import TraceStore
-
-Listen = Callable[[LabelSession], Callable[[], None]]
-Drive = Callable[[LabelSession], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +56,7 @@ def open_arm(
 
 def run_arm(session: LabelSession, *, listen: Listen | None = None, drive: Drive | None = None) -> ArmRun:
     """Run an arm's session to its end; ``drive`` runs it (default: in an event loop of its own)."""
-    if listen is not None:
-        session.listen(listen(session))
-    summary = (drive or run_plain)(session)
-    assert summary is not None  # nobody to hand over to
+    summary = run_listened(session, listen, drive)
     assert session.run.arm is not None
     return ArmRun(
         arm=session.run.arm.name,

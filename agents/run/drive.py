@@ -8,13 +8,18 @@ from typing import Any, TypeVar
 
 from agents.models import ProviderDown
 from agents.run.session import LabelSession
-from labelproof.spec.errors import BudgetError
+from labelproof.spec.errors import BudgetError, ProviderError
 
 Fit = Callable[[str], Awaitable[Any]]
 Batch = Callable[[str, int], Awaitable[Mapping[str, int]]]
 T = TypeVar("T")
 IN_FLIGHT = 2
 """Batches under way at once: the next fills the calls' places while the last one's tail drains."""
+
+Listen = Callable[[LabelSession], Callable[[], None]]
+"""Makes a session's progress callback."""
+Drive = Callable[[LabelSession], Mapping[str, Any] | None]
+"""Runs a session to its end, e.g. as a flow (default: in an event loop of its own)."""
 
 
 async def drive(
@@ -85,6 +90,30 @@ async def _batches(
 def run_plain(session: LabelSession, *, hand_over: Callable[[], bool] | None = None) -> dict[str, Any] | None:
     """Run a session in an event loop of its own (uvloop where there is one)."""
     return new_loop_run(drive(session, hand_over=hand_over))
+
+
+def run_listened(
+    session: LabelSession, listen: Listen | None = None, drive: Drive | None = None
+) -> Mapping[str, Any]:
+    """Run a session to its end and return its summary, also when it had to stop (``stopped``, ``hint``)."""
+    if listen is not None:
+        session.listen(listen(session))
+    summary = (drive or run_plain)(session)
+    assert summary is not None  # nobody to hand over to
+    return summary
+
+
+def run_whole(
+    session: LabelSession, listen: Listen | None = None, drive: Drive | None = None
+) -> Mapping[str, Any]:
+    """Like :func:`run_listened`, for answers that are of no use in part: an early stop is a ``ProviderError``."""
+    summary = run_listened(session, listen, drive)
+    if summary.get("stopped"):
+        raise ProviderError(
+            f"the strategy's answers are not complete: {summary['stopped']}",
+            hint=str(summary.get("hint") or "run the same command to go on; what is done is stored"),
+        )
+    return summary
 
 
 def new_loop_run(work: Coroutine[Any, Any, T]) -> T:

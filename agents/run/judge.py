@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.routing import Evidence, held_back
-from agents.run.drive import run_plain
+from agents.run.drive import Drive, Listen, run_whole
 from agents.run.session import LabelRequest, LabelSession
 from agents.run.workload import Workload
 from agents.state import ItemState
@@ -68,16 +68,14 @@ def judge(
     items: Sequence[Item],
     *,
     max_cost_usd: float | None = None,
-    listen: Callable[[LabelSession], Callable[[], None]] | None = None,
-    drive: Callable[[LabelSession], Mapping[str, Any] | None] | None = None,
+    listen: Listen | None = None,
+    drive: Drive | None = None,
 ) -> Answers:
     """Return the strategy's answers to ``items``; stored steps are reused, missing ones are run.
 
     ``listen`` makes a progress callback for the session; ``drive`` runs it (default: in its own event loop).
     Raises ``BudgetError`` or ``ProviderDown`` through the summary's ``stopped``: the run is resumable.
     """
-    from labelproof.spec.errors import ProviderError
-
     found: dict[str, Answer] = {}
     policy = work.resolved.routing
     schema = work.folder.spec.labels
@@ -110,15 +108,7 @@ def judge(
         project=work.folder.name, strategy=work.strategy.name, max_cost_usd=max_cost_usd, batch_size=200
     )
     session = LabelSession(request, replace(work, items=distinct), store, judged=keep)
-    if listen is not None:
-        session.listen(listen(session))
-    summary = (drive or run_plain)(session)
-    assert summary is not None  # nobody to hand over to
-    if summary.get("stopped"):
-        raise ProviderError(
-            f"the strategy's answers are not complete: {summary['stopped']}",
-            hint=str(summary.get("hint") or "run the same command to go on; what is done is stored"),
-        )
+    summary = run_whole(session, listen, drive)
     return Answers(
         run_id=session.run.run_id,
         by_item=found,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -65,12 +65,21 @@ class Plan:
 
     @property
     def cost_usd(self) -> float | None:
-        costs = [step.cost_usd for step in self.steps if step.n_calls]
-        return None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs)
+        return known_sum(step.cost_usd for step in self.steps if step.n_calls)
 
     @property
     def seconds(self) -> float:
         return sum(step.seconds for step in self.steps)
+
+
+def known_sum(costs: Iterable[float | None]) -> float | None:
+    """Return the sum; None when one of them is not known, 0 of none."""
+    total = 0.0
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return total
 
 
 def plan_run(

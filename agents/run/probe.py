@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.run.drive import run_plain
+from agents.run.drive import Drive, Listen, run_whole
 from agents.run.plan import Plan, plan_run
 from agents.run.register import gold_rows
 from agents.run.session import BATCH_SAMPLE, LabelRequest, LabelSession
 from agents.run.workload import Workload
 from agents.state import Decision, ItemState
-from labelproof.spec.errors import ProviderError
 from labelproof.spec.items import Item
 from labelproof.store import TraceStore
 
@@ -79,8 +78,8 @@ def probe(
     texts: Sequence[Item],
     *,
     max_cost_usd: float | None = None,
-    listen: Callable[[LabelSession], Callable[[], None]] | None = None,
-    drive: Callable[[LabelSession], Mapping[str, Any] | None] | None = None,
+    listen: Listen | None = None,
+    drive: Drive | None = None,
 ) -> Probes:
     """Return the strategy's answers to ``texts``. Nothing is decided, nobody is asked, no item is added.
 
@@ -103,15 +102,7 @@ def probe(
 
     distinct = list({item.id: item for item in texts}.values())
     session = _ProbeSession(work, distinct, request=_request(work, max_cost_usd), store=store, judged=keep)
-    if listen is not None:
-        session.listen(listen(session))
-    summary = (drive or run_plain)(session)
-    assert summary is not None  # nobody to hand over to
-    if summary.get("stopped"):
-        raise ProviderError(
-            f"the strategy's answers are not complete: {summary['stopped']}",
-            hint=str(summary.get("hint") or "run the same command to go on; what is done is stored"),
-        )
+    summary = run_whole(session, listen, drive)
     return Probes(run_id=session.run.run_id, by_item=found, summary=summary)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +13,8 @@ import orjson
 
 from agents.certificates import answers_fingerprint
 from agents.review_tasks import ReviewTask, gold_task_id, task_columns
+from agents.run.drive import Drive, Listen
 from agents.run.judge import Answers, judge, pool_sample
-from agents.run.session import LabelSession
 from agents.run.workload import Workload
 from evaluation.certificates import region_for_sampling
 from labelproof.report.gold_looks import all_looks
@@ -56,8 +56,8 @@ def sample_gold(
     at_least: float | None = None,
     pool: int | None = None,
     seed: int = 0,
-    listen: Callable[[LabelSession], Callable[[], None]] | None = None,
-    drive: Callable[[LabelSession], Mapping[str, Any] | None] | None = None,
+    listen: Listen | None = None,
+    drive: Drive | None = None,
 ) -> GoldDraw:
     """Draw ``budget`` items for the certify split and write a blind review task for each.
 

@@ -15,16 +15,15 @@ from agents.hybrids import Component, coalitions, components, hybrid
 from agents.rehydrate import workload_from
 from agents.resolve import ResolvedStrategy
 from agents.routing import Evidence, decide
+from agents.run.drive import Listen
 from agents.run.judge import Answer, Answers, judge
-from agents.run.plan import plan_run
-from agents.run.session import LabelRequest, LabelSession
+from agents.run.plan import known_sum, plan_run
+from agents.run.session import LabelRequest
 from agents.run.workload import MixedGold, Workload
 from labelproof.spec.errors import ConfigError, LabelproofError
 from labelproof.spec.hashing import digest
 from labelproof.spec.items import Item
 from labelproof.store import TraceStore
-
-Listen = Callable[[LabelSession], Callable[[], None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +66,7 @@ class ReplayPlan:
 
     @property
     def cost_usd(self) -> float | None:
-        costs = [planned.cost_usd for planned in self.hybrids if planned.n_calls]
-        return None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs)
+        return known_sum(planned.cost_usd for planned in self.hybrids if planned.n_calls)
 
     @property
     def seconds(self) -> float:
@@ -126,7 +124,6 @@ def plan_replay(
         n_calibration = max(n_calibration, whole.n_calibration)
         new = [step for step, key in zip(whole.steps, keys, strict=True) if key not in seen]
         seen.update(keys)
-        costs = [step.cost_usd for step in new if step.n_calls]
         rows.append(
             HybridPlan(
                 taken=one.taken,
@@ -134,7 +131,7 @@ def plan_replay(
                 n_calls=sum(step.n_calls for step in new),
                 tokens_in=sum(step.tokens_in for step in new),
                 tokens_out=sum(step.tokens_out for step in new),
-                cost_usd=None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs),
+                cost_usd=known_sum(step.cost_usd for step in new if step.n_calls),
                 seconds=sum(step.seconds for step in new),
                 upper_bound=any(step.upper_bound for step in new if step.n_calls),
             )

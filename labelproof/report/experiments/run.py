@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from agents.run.arms import ArmRun, Drive, Listen, open_arm
-from agents.run.drive import run_plain
+from agents.run.arms import ArmRun, open_arm
+from agents.run.drive import Drive, Listen, run_plain
 from agents.run.plan import Plan as RunPlan
 from agents.run.plan import plan_run
 from agents.run.rows import Arm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from agents.run.arms import Drive, Listen
+from agents.run.drive import Drive, Listen
 from labelproof.report.experiments.opening import ExperimentRequest, open_experiment
 from labelproof.report.experiments.run import run_experiment
 from labelproof.report.experiments.state import Outcome

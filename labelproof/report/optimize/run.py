@@ -15,7 +15,8 @@ import numpy as np
 
 from agents.examples import ExampleBank
 from agents.models import Budget, ProviderDown
-from agents.run.arms import Drive, Listen, open_arm, run_arm
+from agents.run.arms import open_arm, run_arm
+from agents.run.drive import Drive, Listen
 from agents.run.lock import RunLock
 from agents.run.register import gold_rows
 from agents.run.rows import Arm

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
 
+from agents.run.drive import Listen
 from agents.run.plan import Plan
 from agents.run.probe import Probed, Probes, plan_probe, probe
-from agents.run.session import LabelSession
 from agents.run.workload import Workload
 from evaluation.suites import Answer, Outcome, SuiteScore, judge_case, modal_labels, score_suite
 from labelproof.report.suites.cases import Suite, harmless_of
 from labelproof.spec.hashing import digest_text
 from labelproof.spec.items import Item, item_id
 from labelproof.store import TraceStore
-
-Listen = Callable[[LabelSession], Callable[[], None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
