@@ -29,7 +29,7 @@ from tests.scripted_server import (
     scripted_server,
 )
 
-pytest.importorskip("langchain_openai")
+pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
 KEY = "sk-langchain-secret-0123456789"
 SCHEMA = {
     "type": "object",

@@ -105,7 +105,7 @@ class Faults:
 
         try:
             await self._app(scope, receive, watched)
-        except Exception:
+        except Exception:  # wide: the last guard; whatever a page raises becomes a 500 with a reference
             if started or scope["type"] != "http":
                 raise
             reference = secrets.token_hex(4)
@@ -122,7 +122,7 @@ def _failure(request: Request, reference: str) -> Response:
             hint=f"try again, and if it stays so, tell who runs this app: {reference}",
             reference=reference,
         )
-    except Exception:  # the error page itself is broken, and the person still needs the reference
+    except Exception:  # wide: a template or a value of the error page itself may fail with anything
         log.exception("the error page failed for request %s", reference)
         return plain_failure(reference)
 
