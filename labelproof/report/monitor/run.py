@@ -139,7 +139,9 @@ def void_by_audits(store: TraceStore, folder: ProjectFolder, now: datetime) -> d
         return {}
     stored = read_certificates(store, [one.certificate_id for one in valid])
     asked: set[tuple[str | None, str]] = {(one.certificate_id, one.strategy_fp) for one in valid}
-    readings = monitor_readings(read_streams(store, folder.name), Promises(folder.spec, stored), asked, stored)
+    readings = monitor_readings(
+        read_streams(store, folder.name), Promises(folder.spec, stored), asked, stored
+    )
     return void_alarmed(store, readings, stored, now)
 
 
@@ -164,9 +166,7 @@ def void_by_drift(
     for standing in standings(store, folder.name, now):
         certificate = standing.certificate
         for alarm in speaking:
-            is_meant = (
-                alarm.subject in OF_THE_TRAFFIC or certificate.strategy == folder.spec.default_strategy
-            )
+            is_meant = alarm.subject in OF_THE_TRAFFIC or certificate.strategy == folder.spec.default_strategy
             is_earlier = datetime.fromisoformat(certificate.issued_at) <= alarm.breached_at
             if standing.state == "valid" and is_meant and is_earlier:
                 what = "sentinel set" if alarm.kind == "sentinel" else f"{alarm.subject} drift"

@@ -94,23 +94,23 @@ def _agreement(epoch: Window, target: Target, n_blocks: int, delta: float) -> Pr
 
     if target.bound >= 1:
         return None
-    tasks: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in epoch.rows(queries.VOTES, REVIEW_TABLES):
-        tasks[row["task_id"]].append(row)
-    listed = list(tasks.values())
-    names = sorted({row["label"] for votes in listed for row in votes})
+    rows = epoch.rows(queries.VOTES, REVIEW_TABLES)
+    place = {task: i for i, task in enumerate(dict.fromkeys(row["task_id"] for row in rows))}
+    names = tuple(sorted({row["label"] for row in rows}))
     code = {name: i for i, name in enumerate(names)}
+    counts = np.zeros((len(place), len(names)))
+    np.add.at(counts, ([place[row["task_id"]] for row in rows], [code[row["label"]] for row in rows]), 1)
+    asked = np.zeros(len(place), dtype=np.int64)
+    for row in rows:
+        asked[place[row["task_id"]]] = _day(epoch, row["asked_at"])
     is_sets = epoch.folder.spec.labels.kind == "multi"
-    apart = label_distances(tuple(names), "masi" if is_sets else "nominal")
-    within, between, days = [], [], []
-    for first, second in zip(listed[::2], listed[1::2], strict=False):
-        one = [code[row["label"]] for row in first]
-        two = [code[row["label"]] for row in second]
-        within.append((_mean_apart(one, apart) + _mean_apart(two, apart)) / 2)
-        between.append(float(apart[np.ix_(one, two)].mean()))
-        days.append(_day(epoch, second[0]["asked_at"]))
-    gain = agreement_gains(within, between, target.bound)
-    return watch_gains(gain, days, n_blocks, delta=delta)
+    apart = label_distances(names, "masi" if is_sets else "nominal")
+    n = counts.sum(axis=1)
+    within = np.einsum("ij,jk,ik->i", counts, apart, counts) / (n * (n - 1))
+    first, second = np.arange(0, n.size - 1, 2), np.arange(1, n.size, 2)
+    between = np.einsum("ij,jk,ik->i", counts[first], apart, counts[second]) / (n[first] * n[second])
+    gain = agreement_gains((within[first] + within[second]) / 2, between, target.bound)
+    return watch_gains(gain, asked[second], n_blocks, delta=delta)
 
 
 def _reviewers(epoch: Window, target: Target, n_blocks: int, delta: float) -> PromiseWatch:
@@ -142,12 +142,6 @@ def _watch_binary(
     n = np.bincount(days, minlength=n_blocks)
     bad = np.bincount(days, weights=np.array(wrong, dtype=np.float64), minlength=n_blocks)
     return watch_counts(bad, n, limit, delta=delta)
-
-
-def _mean_apart(codes: Sequence[int], apart: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Return the mean distance of two different votes on one task."""
-    n = len(codes)
-    return float(apart[np.ix_(codes, codes)].sum() / (n * (n - 1)))
 
 
 def _day(epoch: Window, when: datetime) -> int:
