@@ -15,6 +15,11 @@ from labelproof.store import TraceStore
 
 LATE_HOURS = 12
 """A measurement made so long after a period's end still counts for it: monitors run on a schedule."""
+TABLES = (
+    "runs", "decisions", "review_tasks", "review_events", "votes", "measurements", "alarms", "findings", "rollouts",
+    "strategies", "certificates", "certificate_events", "root_causes", "error_causes",
+)  # fmt: skip
+"""What the weekly queries read, themselves or through views."""
 STEPS = 8
 """Periods of the same length that the pictures over time show."""
 

@@ -21,9 +21,13 @@ Row = Mapping[str, Any]
 class Book:
     """Numbers of one report by name, and the shared queries (panels) that many of them are cells of."""
 
-    def __init__(self, store: TraceStore, given: Mapping[str, Any]) -> None:
+    def __init__(
+        self, store: TraceStore, given: Mapping[str, Any], *, only: Sequence[str] | None = None
+    ) -> None:
+        """``only``: the tables that the queries read; waiting rows of others are left alone."""
         self._store = store
         self._given = dict(given)
+        self._only = only
         self.numbers: dict[str, Number] = {}
         self.queries: dict[str, str] = {}
 
@@ -36,12 +40,12 @@ class Book:
 
     def read(self, sql: str, **more: Any) -> pa.Table:
         """Return the rows of a query whose numbers are not shown as they are."""
-        return self._store.query(self.filled(sql, **more), fresh=True)
+        return self._store.query(self.filled(sql, **more), fresh=True, only=self._only)
 
     def panel(self, key: str, sql: str, **more: Any) -> list[Row]:
         """Run a shared query and keep it under ``key``; its cells become numbers by :meth:`cell`."""
         self.queries[key] = self.filled(sql, **more)
-        rows: list[Row] = self._store.query(self.queries[key], fresh=True).to_pylist()
+        rows: list[Row] = self._store.query(self.queries[key], fresh=True, only=self._only).to_pylist()
         return rows
 
     def add(self, number: Number) -> Number:
@@ -121,7 +125,7 @@ class Book:
     ) -> Number:
         """Keep the number that a query of its own gives (columns `value` and `n`)."""
         text = self.filled(sql, **more)
-        row = self._store.query(text, fresh=True).to_pylist()[0]
+        row = self._store.query(text, fresh=True, only=self._only).to_pylist()[0]
         value = row["value"]
         return self.add(
             Number(

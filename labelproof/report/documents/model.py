@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from labelproof.report.plots import Plot
 
-Unit = Literal["count", "share", "points", "usd", "hours", "days", "seconds", "number"]
+Unit = Literal[
+    "count", "share", "points", "usd", "usd_change", "ms", "ms_change", "hours", "days", "seconds", "number"
+]
 """share: 0 to 1, shown in per cent; points: a difference of shares; number: as it is, two decimals."""
 Kind = Literal["weekly", "experiment", "model-card", "data-card"]
 KINDS: tuple[Kind, ...] = ("weekly", "experiment", "model-card", "data-card")

@@ -7,7 +7,7 @@ from datetime import datetime
 from labelproof.report.documents import _weekly_quality as quality_part
 from labelproof.report.documents import _weekly_state as state_part
 from labelproof.report.documents import _weekly_work as work_part
-from labelproof.report.documents._week import Week, given_of
+from labelproof.report.documents._week import TABLES, Week, given_of
 from labelproof.report.documents._weekly_say import decisions, risk, unknowns
 from labelproof.report.documents.audited import harmless_of
 from labelproof.report.documents.book import Book
@@ -50,7 +50,7 @@ def weekly(
         now=now,
         strategy=strategy,
         names=names,
-        book=Book(store, given_of(folder.name, period, now, strategy)),
+        book=Book(store, given_of(folder.name, period, now, strategy), only=TABLES),
         harmless=harmless_of(folder.spec.labels),
     )
     quality = quality_part.measure(week)

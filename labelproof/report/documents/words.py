@@ -10,6 +10,7 @@ from labelproof.report.plots._units import MINUS
 
 NONE = "–"
 _UNKNOWN = "not known"
+_SIGNED = frozenset(("points", "usd_change", "ms_change"))
 
 
 def value_text(number: Number) -> str:
@@ -29,7 +30,7 @@ def ends_text(number: Number) -> str:
     """Return "95.1–97.1"; empty without an interval."""
     if number.low is None or number.high is None:
         return ""
-    signed = number.unit == "points"
+    signed = number.unit in _SIGNED
     low, high = _end(number.low, number.unit, up=False), _end(number.high, number.unit, up=True)
     return f"{low} to {high}" if signed or low.startswith(MINUS) else f"{low}–{high}"
 
@@ -94,9 +95,12 @@ def _shown(value: float, unit: Unit) -> str:
         return count_text(value)
     if unit == "share":
         return f"{sign}{_decimals(100 * size, 1)} %"
-    if unit == "points":
-        text = f"{100 * size:.1f}"
-        return f"{'±' if not text.strip('0.') else MINUS if value < 0 else '+'}{text} points"
+    if unit in _SIGNED:
+        text = {"points": f"{100 * size:.1f}", "usd_change": _money(size)}.get(unit, f"{size:.0f}")
+        sign = "±" if not text.strip("0.") else MINUS if value < 0 else "+"
+        return f"{sign}{'$' if unit == 'usd_change' else ''}{text}{' points' * (unit == 'points')}{' ms' * (unit == 'ms_change')}"
+    if unit == "ms":
+        return f"{sign}{count_text(size)} ms"
     if unit == "usd":
         return f"{sign}${_money(size)}"
     if unit in ("hours", "days", "seconds"):
