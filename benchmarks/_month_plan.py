@@ -47,7 +47,7 @@ FITTING_ALARMS: Mapping[IncidentKind, tuple[str, ...]] = {
 """Alarms by subject that an incident can raise; decides whose an alarm is when several incidents have begun."""
 RIGHT_CAUSES: Mapping[IncidentKind, tuple[str, ...]] = {
     "provider": ("provider_change",),
-    "silent_provider": ("provider_change", "model_change"),
+    "silent_provider": ("provider_change",),
     "spanish": ("language",),
     "reviewer": ("reviewer",),
     "guideline": ("guideline_change", "strategy_change"),
@@ -70,9 +70,10 @@ class Incident:
         """Whether an alarm on this day may be its doing."""
         return self.first <= day and (self.last is None or day <= self.last + AFTERMATH_DAYS)
 
-    def fits(self, subject: str) -> bool:
-        """Whether it can raise an alarm about this subject, such as `recall:Toxic` or `language`."""
-        return subject.partition(":")[0] in FITTING_ALARMS[self.kind]
+    def fits(self, kind: str, subject: str) -> bool:
+        """Whether it can raise an alarm of this kind about this subject, such as `recall:Toxic` or `language`."""
+        name = kind if kind == "sentinel" else subject.partition(":")[0]
+        return name in FITTING_ALARMS[self.kind]
 
 
 def planted(kind: IncidentKind, *, repaired: bool, days: int = 30) -> Incident:

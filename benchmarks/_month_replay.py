@@ -187,19 +187,14 @@ def diagnose(
             Diagnosis(
                 day=day,
                 metric=metric,
-                causes=named_causes(report),
+                causes=tuple(row.cause for row in report.explaining),
                 headline=report.headline,
                 change=report.change,
             )
         )
-        if named_causes(report):
+        if report.explaining:
             break
     return found
-
-
-def named_causes(report: Any) -> tuple[str, ...]:
-    """Return the causes that a report names as explaining the change, strongest first."""
-    return tuple(cause.name for cause in report.causes if cause.explains)
 
 
 def ask_sentinel(world: World, run_id: str, day: int, wrong: set[IncidentKind]) -> None:

@@ -33,7 +33,7 @@ class Outcome:
 
 def blamed(incidents: Sequence[Incident], alarm: Alarm) -> Incident | None:
     """Return the incident whose alarm this is: the latest one that can have raised it; None: a false alarm."""
-    fits = [one for one in incidents if one.explains(alarm.day) and one.fits(alarm.subject)]
+    fits = [one for one in incidents if one.explains(alarm.day) and one.fits(alarm.kind, alarm.subject)]
     return max(fits, key=lambda one: one.first, default=None)
 
 

@@ -55,16 +55,16 @@ SENTINEL_ITEMS = 40
 GUIDELINE = "Toxic: a reader would feel attacked or leave the discussion. Strong criticism without abuse is not toxic."
 TARGETS: Sequence[Mapping[str, Any]] = (
     {"metric": "auto_accuracy", "at_least": 0.93, "level": "critical"},
-    {"metric": "recall:Toxic", "at_least": 0.85, "level": "critical"},
+    {"metric": "recall:Toxic", "at_least": 0.92, "level": "critical"},
     {"metric": "coverage", "at_least": 0.70, "level": "major"},
     {"metric": "failed_rate", "at_most": 0.02, "level": "major"},
-    {"metric": "agreement", "at_least": 0.80, "level": "major"},
-    {"metric": "reviewer_accuracy", "at_least": 0.90, "level": "major"},
+    {"metric": "agreement", "at_least": 0.85, "level": "major"},
+    {"metric": "reviewer_accuracy", "at_least": 0.93, "level": "major"},
     {"metric": "review_age_hours", "at_most": 48, "level": "minor"},
     {"metric": "cost_per_1000", "at_most": 1.0, "level": "minor"},
     {"metric": "throughput_per_hour", "at_least": 300, "level": "minor"},
 )
-"""Promises about five points below what the model does on ordinary days; fixed before the first month was run."""
+"""Promised rates lie about five points below ordinary days (0.975, 0.97, 0.755, 0.90, 0.98): a rule, not a choice by results."""
 
 
 def write_project(folder: Path, pool: Pool) -> None:
