@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -183,3 +184,49 @@ class ArmParams(BaseModel):
 
     batch_size: int = Field(default=200, ge=1, le=5_000)
     """Items per Prefect task."""
+
+
+class MonitorParams(BaseModel):
+    """Measure a project's targets, drift and sentinel set; raise, escalate and end alarms."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    project: str = Field(min_length=1, examples=["projects/content_safety"])
+    """Folder of the project, for example projects/content_safety."""
+
+    store: str | None = None
+    """Trace store to read and write, a path or URL; empty = the project's own."""
+
+    now: datetime | None = None
+    """Measure as of this time, to replay the past; empty = now."""
+
+
+class ReportParams(BaseModel):
+    """Write a report: a page, Markdown and slides; its numbers can be run as SQL."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    project: str = Field(min_length=1, examples=["projects/content_safety"])
+    """Folder of the project, for example projects/content_safety."""
+
+    kind: Literal["weekly", "experiment", "model-card", "data-card"] = "weekly"
+    """What to report."""
+
+    period: str | None = Field(default=None, examples=["2026-W42"])
+    """Weekly: W42, 2026-10-05..2026-10-11, last-7d; empty = the last full week."""
+
+    about: str | None = None
+    """Weekly: only this strategy's decisions; model-card: the strategy; experiment: id of an experiment or comparison. Empty =
+    all decisions, the project's strategy, the newest comparison."""
+
+    out: str | None = None
+    """Folder or .html file to write; empty = reports/PROJECT/ below the working directory."""
+
+    slides: bool = True
+    """Draw the pictures as 1920 x 1080 PNGs too."""
+
+    store: str | None = None
+    """Trace store to read, a path or URL; empty = the project's own."""
+
+    now: datetime | None = None
+    """Report as of this time, to replay the past; empty = now."""
