@@ -102,6 +102,27 @@ COMMANDS: tuple[Row, ...] = (
     Row("promote", "labelproof.cli.promote", "promote", "Make a candidate the champion", "Change"),
     Row("rollback", "labelproof.cli.promote", "rollback", "Take the last promotion back", "Change"),
     Row(
+        "monitor",
+        "labelproof.cli.monitor",
+        "monitor",
+        "Measure production against its targets, raise and escalate alarms",
+        "Watch",
+    ),
+    Row(
+        "findings",
+        "labelproof.cli.findings",
+        "app",
+        "Drive problems to verified closure; risk register, change log",
+        "Watch",
+    ),
+    Row(
+        "report",
+        "labelproof.cli.report",
+        "app",
+        "Write a report for leadership, a model card or a data card",
+        "Watch",
+    ),
+    Row(
         "review", "labelproof.cli.review", "app", "Hand review tasks to people and take votes back", "People"
     ),
     Row("serve", "labelproof.cli.serve", "serve", "Open the review queue in the browser", "People"),
@@ -148,7 +169,7 @@ COMMANDS: tuple[Row, ...] = (
         "doctor", "labelproof.cli.doctor", "doctor", "Check this installation and say what to fix", "Operate"
     ),
 )
-PANELS = ("Run", "Prove", "Change", "People", "Look", "Project", "Operate")
+PANELS = ("Run", "Prove", "Change", "Watch", "People", "Look", "Project", "Operate")
 _USAGE = "labelproof COMMAND [OPTIONS]"
 _ABOUT = "Label content with LLM agents, send people only what needs them, and prove how right it is."
 _OPTIONS = (
