@@ -27,6 +27,13 @@ def run_name() -> str:
     return "-".join((runtime.flow_run.flow_name, Path(given["project"]).name, given["strategy"]))
 
 
+def project_run_name() -> str:
+    """Return the name of a flow run that is about a whole project: flow, project folder's name."""
+    params = runtime.flow_run.parameters["params"]
+    given = params if isinstance(params, dict) else params.model_dump()
+    return f"{runtime.flow_run.flow_name}-{Path(given['project']).name}"
+
+
 async def tag_flow_run(*, project: str, strategy: str, fingerprint: str) -> None:
     """Tag the current flow run with what it runs."""
     await add_tags(f"project:{project}", f"strategy:{strategy}", f"fp:{fingerprint}")
@@ -105,6 +112,11 @@ async def leave_experiment_artifacts(
             key=f"{key}-{_slug(candidate)}-page",
             description="Compare page",
         )
+
+
+async def leave_monitor_artifact(project: str, markdown: str, headline: str) -> None:
+    """Leave the table of a pass of the monitor."""
+    await acreate_markdown_artifact(markdown, key=f"monitor-{_slug(project)}", description=headline)
 
 
 def _slug(name: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from prefect import flow, runtime, task
+from prefect import flow, get_run_logger, runtime, task
 
 from agents.run.drive import drive
 from agents.run.rows import TASK_RUN
@@ -17,6 +17,7 @@ from labelproof.spec.errors import LabelproofError
 from labelproof.spec.hashing import short
 
 if TYPE_CHECKING:
+    from labelproof.report.monitor.run import AfterRun
     from labelproof.report.run_report import RunReport
 
 _SESSIONS: dict[str, LabelSession] = {}
@@ -26,11 +27,17 @@ LISTENER: Callable[[LabelSession], Callable[[], None]] | None = None
 
 
 _LAST: list[RunReport] = []
+_WATCHED: list[AfterRun] = []
 
 
 def last_report() -> RunReport | None:
     """Return the report of the flow run that ended last in this process."""
     return _LAST[-1] if _LAST else None
+
+
+def last_watch() -> AfterRun | None:
+    """Return what watching gave after the flow run that ended last in this process; None where nothing is watched."""
+    return _WATCHED[-1] if _WATCHED else None
 
 
 class RunStoppedError(LabelproofError):
@@ -73,6 +80,7 @@ async def label(params: LabelParams) -> dict[str, Any]:
     report = await asyncio.to_thread(run_report, session.store, session.work, summary)
     _LAST[:] = [report]
     await leave_label_artifacts(report)
+    await _watch(session, flow_run_id)
     if summary.get("stopped"):
         raise RunStoppedError(str(summary["stopped"]), hint=summary.get("hint"))
     return report.to_json()
@@ -87,6 +95,29 @@ async def _run_one(session: LabelSession) -> dict[str, Any] | None:
         return await drive(session, fit=fit_task, label_batch=label_task)
     finally:
         del _SESSIONS[session.run.run_id]
+
+
+async def _watch(session: LabelSession, flow_run_id: str | None) -> None:
+    """Measure the project's targets on the work that is done; what goes wrong here is said, and fails no run."""
+    from datetime import UTC, datetime
+
+    from flows.monitor_flow import tell
+    from labelproof.report.monitor.run import monitor_after_run
+
+    folder = session.work.folder
+    watched = await asyncio.to_thread(
+        monitor_after_run,
+        session.store,
+        folder,
+        now=datetime.now(UTC),
+        run_id=session.run.run_id,
+        flow_run_id=flow_run_id,
+    )
+    _WATCHED[:] = [] if watched is None else [watched]
+    if watched is not None and watched.report is not None:
+        await tell(folder, watched.report)
+    elif watched is not None:
+        get_run_logger().warning("%s", watched.problem)
 
 
 def _link_rows() -> None:

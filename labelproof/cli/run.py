@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from labelproof.cli._common import EXIT_NO, command_name, console, emit_json, user_errors
+from labelproof.cli._watch import show_watch, watch, watch_json
 
 if TYPE_CHECKING:
     from agents.run.plan import Plan
     from agents.run.session import LabelRequest, LabelSession
+    from labelproof.report.monitor.run import AfterRun
     from labelproof.report.run_report import RunReport
     from labelproof.stack import ServerHandle
 
@@ -87,13 +89,8 @@ def run(
         if plan:
             _show_plan(_planned(request), as_json=as_json)
             return
-        report = _execute(request, prefect, quiet=as_json, follow=rollout and strategy is None)
-        if as_json:
-            emit_json(report.to_json())
-        else:
-            _show_report(report, ("--strategy", strategy), ("--store", store))
-        if report.summary.get("stopped"):
-            raise typer.Exit(EXIT_NO)
+        report, watched = _execute(request, prefect, quiet=as_json, follow=rollout and strategy is None)
+        _end(report, watched, ("--strategy", strategy), ("--store", store), as_json=as_json)
 
 
 def plan(
@@ -128,13 +125,18 @@ def demo(
                     f"The embedded model has {planned.n_calls} items to read, about "
                     f"{_duration(planned.seconds)} on two cores; the second run takes seconds."
                 )
-        report = _execute(request, prefect if planned.n_calls else "auto", quiet=as_json)
-        if as_json:
-            emit_json(report.to_json())
-        else:
-            _show_report(report, ("--store", store))
-        if report.summary.get("stopped"):
-            raise typer.Exit(EXIT_NO)
+        report, watched = _execute(request, prefect if planned.n_calls else "auto", quiet=as_json)
+        _end(report, watched, ("--store", store), as_json=as_json)
+
+
+def _end(report: RunReport, watched: AfterRun | None, *chosen: tuple[str, str | None], as_json: bool) -> None:
+    if as_json:
+        emit_json({**report.to_json(), **watch_json(watched)})
+    else:
+        _show_report(report, *chosen)
+        show_watch(watched)
+    if report.summary.get("stopped"):
+        raise typer.Exit(EXIT_NO)
 
 
 def _request(
@@ -175,7 +177,7 @@ def _planned(request: LabelRequest) -> Plan:
 
 def _execute(
     request: LabelRequest, prefect: Orchestration, *, quiet: bool, follow: bool = False
-) -> RunReport:
+) -> tuple[RunReport, AfterRun | None]:
     """Run under Prefect if its API answers, else at once without it, handing over if one is starting.
 
     ``follow``: a roll-out of the project under way.
@@ -229,7 +231,7 @@ def _ready(server: ServerHandle, *, quiet: bool) -> Callable[[], bool]:
 
 def _plain(
     request: LabelRequest, *, quiet: bool, follow: bool, hand_over: Callable[[], bool] | None = None
-) -> RunReport | None:
+) -> tuple[RunReport, AfterRun | None] | None:
     from functools import partial
 
     from agents.run.drive import drive, new_loop_run
@@ -246,10 +248,15 @@ def _plain(
         production.champion.listen(listen(production.champion))
         first = partial(drive, hand_over=hand_over)
         summary = new_loop_run(run_production(production, first, run_other=run_one))
-    return None if summary is None else run_report(production.store, production.champion.work, summary)
+    if summary is None:
+        return None
+    champion = production.champion
+    return run_report(production.store, champion.work, summary), watch(champion)
 
 
-def _orchestrated(request: LabelRequest, root: Path, url: str, *, quiet: bool, follow: bool) -> RunReport:
+def _orchestrated(
+    request: LabelRequest, root: Path, url: str, *, quiet: bool, follow: bool
+) -> tuple[RunReport, AfterRun | None]:
     """Run the Prefect flow in this process against the server at ``url``."""
     from labelproof.stack import prefect_env
 
@@ -272,7 +279,7 @@ def _orchestrated(request: LabelRequest, root: Path, url: str, *, quiet: bool, f
             label_flow.LISTENER = None
     report = label_flow.last_report()
     assert report is not None
-    return report
+    return report, label_flow.last_watch()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,12 @@ def hours(n: float) -> timedelta:
 
 
 def watched_project(
-    folder: Path, targets: Sequence[str], *, monitoring: str = "", contacts: str = CONTACTS, labels: str = "safe, hate, spam"
+    folder: Path,
+    targets: Sequence[str],
+    *,
+    monitoring: str = "",
+    contacts: str = CONTACTS,
+    labels: str = "safe, hate, spam",
 ) -> ProjectFolder:
     """Write and return project mini with ``targets`` (YAML flow mappings)."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +42,9 @@ def watched_project(
     classes = ", ".join(f"{{name: {name.strip()}}}" for name in labels.split(","))
     (folder / "project.yaml").write_text(
         f"name: mini\nlabels: {{classes: [{classes}]}}\nitems: {{path: items.jsonl}}\nrouting: {{mode: threshold}}\n"
-        f"{contacts}" + (f"targets:\n{listed}" if listed else "") + (f"monitoring: {{{monitoring}}}\n" if monitoring else "")
+        f"{contacts}"
+        + (f"targets:\n{listed}" if listed else "")
+        + (f"monitoring: {{{monitoring}}}\n" if monitoring else "")
     )
     return find_project(str(folder))
 
@@ -72,10 +80,14 @@ def work(
     label = [labels[i % len(labels)] for i in range(n)]
     drawn = [k == "auto_accept" and audit > 0 and i % round(1 / audit) == 0 for i, k in enumerate(kind)]
     audited = [i for i in range(n) if drawn[i]]
-    wrong = set(rng.choice(audited, size=round(len(audited) * error), replace=False).tolist()) if audited else set()
+    wrong = (
+        set(rng.choice(audited, size=round(len(audited) * error), replace=False).tolist())
+        if audited
+        else set()
+    )
     truth = {i: label[(i + 1) % len(labels)] if i in wrong else label[i] for i in audited}
     ts = [began + step * i for i in range(n)]
-    tables = {
+    tables: dict[str, dict[str, Sequence[Any]]] = {
         "runs": {
             "run_id": [run_id] * 2,
             "event": ["started", "finished"],
@@ -128,7 +140,9 @@ def work(
     return [ids[i] for i in range(n) if kind[i] == "auto_accept"]
 
 
-def checks(store: TraceStore, when: float, right: dict[str, tuple[int, int]], *, project: str = "mini") -> None:
+def checks(
+    store: TraceStore, when: float, right: dict[str, tuple[int, int]], *, project: str = "mini"
+) -> None:
     """Store answered hidden gold of day ``when``: annotator -> (right ones first, n)."""
     rows = [(who, i, i < good) for who, (good, n) in right.items() for i in range(n)]
     task_ids = [f"check-{when:g}-{who}-{i}" for who, i, _ in rows]
@@ -137,7 +151,13 @@ def checks(store: TraceStore, when: float, right: dict[str, tuple[int, int]], *,
     common = {"project": [project] * n, "task_id": task_ids, "item_id": [f"b2:c{i}" for i in range(n)]}
     store.append_many(
         {
-            "review_tasks": {**common, "kind": ["check"] * n, "label": ["safe"] * n, "votes_wanted": [1] * n, "ts": at},
+            "review_tasks": {
+                **common,
+                "kind": ["check"] * n,
+                "label": ["safe"] * n,
+                "votes_wanted": [1] * n,
+                "ts": at,
+            },
             "votes": {
                 **common,
                 "vote_id": task_ids,

@@ -82,6 +82,28 @@ def is_watched(folder: ProjectFolder) -> bool:
     return bool(folder.spec.targets) or folder.spec.monitoring.sentinel.items > 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterRun:
+    """What watching after a run gave: a report, or why there is none (a problem of the watching, not of the run)."""
+
+    report: MonitorReport | None = None
+    problem: str | None = None
+
+
+def monitor_after_run(
+    store: TraceStore, folder: ProjectFolder, *, now: datetime, run_id: str, flow_run_id: str | None = None
+) -> AfterRun | None:
+    """Make a pass after a production run; None for a project that asks for none. Never raises: the run stands."""
+    if not is_watched(folder):
+        return None
+    try:
+        store.drain_all(10.0)
+        return AfterRun(report=monitor(store, folder, now=now, run_id=run_id, flow_run_id=flow_run_id))
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with watching must not fail a run that is done
+        what = str(error) or type(error).__name__
+        return AfterRun(problem=f"the targets were not measured after this run: {what}")
+
+
 def monitor(
     store: TraceStore,
     folder: ProjectFolder,
