@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,7 +90,7 @@ _names = st.text(st.characters(codec="utf-8", exclude_characters='"\n'), min_siz
     lambda name: bool(name.strip()) and "\n" not in name
 )
 _shares = st.integers(0, 1000).map(lambda n: n / 1000)
-_strength = st.one_of(
+_strength: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}), st.just({"proven": True}), st.integers(1, 5000).map(lambda n: {"min_n": n})
 )
 
@@ -125,11 +128,16 @@ def test_what_is_written_is_read_again(clauses: list[Clause]) -> None:
         assert parse_check(check.text) == check
 
 
-@given(st.text(max_size=80))
-def test_any_text_is_read_or_refused(text: str) -> None:
+_scraps = st.sampled_from(["coverage", "drift:text", " >= ", "quiet", "and", *'a_:"%<>=≥.0129 \t\n'])
+
+
+@given(st.lists(_scraps, max_size=12).map("".join))
+def test_any_text_is_read_or_refused_with_a_position(text: str) -> None:
+    said = ""
     try:
         check = parse_check(text)
     except ConfigError as error:
-        assert "position" in error.message
+        said = error.message
     else:
         assert parse_check(check.text) == check
+    assert not said or re.match(r"check, position \d+: ", said)

@@ -10,8 +10,9 @@ rate must therefore be proven to miss its bound at a level that pays for all loo
 with probability ``delta`` / (k^2 (k + 1)). It may read the work since any of the k - 1 looks before or since the closing
 itself (it starts where the estimate last kept the bound), so all looks together err with at most
 sum k delta / (k^2 (k + 1)) = ``delta`` (union bound over starts and looks). The interval is stretched to that level on the
-logit scale, which is exact for normal limits and cautious for the exact intervals of shares
-(tests/findings/test_findings_judge.py simulates it).
+logit scale, and for shares the exact binomial limit (Clopper & Pearson 1934) of that many items must lie beyond the bound
+too, since score intervals stretch badly into their tails. tests/findings/test_findings_judge.py simulates 120 looks at a
+rate that sits at its bound.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def miss_level(look: int, delta: float) -> float:
 
 
 def is_missed(clause: Clause, reading: Reading, level: float) -> bool:
-    """Whether the interval, stretched to the one-sided error ``level``, lies beyond the bound."""
+    """Whether the interval, stretched to the one-sided error ``level``, lies beyond the bound, and the exact one too."""
     value, low, high, bound = reading.value, reading.low, reading.high, clause.bound
     if value is None or low is None or high is None or bound is None or clause.keeps(value):
         return False
@@ -137,8 +138,21 @@ def is_missed(clause: Clause, reading: Reading, level: float) -> bool:
     room = 0.5 / max(1, reading.n)
     at = _logit(min(max(value, room), 1 - room))
     if clause.side == "at_least":
-        return _share(at + stretch * max(0.0, _logit(high) - at)) < bound
-    return _share(at - stretch * max(0.0, at - _logit(low))) > bound
+        end = _share(at + stretch * max(0.0, _logit(high) - at))
+    else:
+        end = _share(at - stretch * max(0.0, at - _logit(low)))
+    ends = [end] if clause.metric == "agreement" else [end, _exact_end(clause, value, reading.n, level)]
+    return all(one < bound if clause.side == "at_least" else one > bound for one in ends)
+
+
+def _exact_end(clause: Clause, value: float, n: int, level: float) -> float:
+    """Return the exact one-sided limit of a share of ``n`` items on the side of its bound."""
+    from scipy.special import betaincinv
+
+    k = min(n, max(0, round(value * n)))
+    if clause.side == "at_least":
+        return 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - level))
+    return 0.0 if k == 0 else float(betaincinv(k, n - k + 1, level))
 
 
 def _outcome(clause: Clause, reading: Reading, *, watching: bool) -> tuple[Outcome, str]:

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from evaluation.intervals import wilson
+from evaluation.intervals import clopper_pearson
+from labelproof.report.findings.events import TICK
 from labelproof.report.findings.judge import Reading
 from labelproof.report.findings.model import Finding
 from labelproof.report.findings.predicate import Clause
@@ -80,7 +81,9 @@ def read_clause(
     strategy = strategy if isinstance(strategy, str) and strategy else folder.spec.default_strategy
     try:
         if clause.kind == "metric":
-            return _metric(measure(clause.subject, since, until))
+            return _metric(
+                measure(clause.subject, since + TICK, until + TICK)
+            )  # from its start, before its end
         if clause.kind == "suite":
             return _suite(store, clause, {**window, "strategy": strategy})
         if clause.kind == "items":
@@ -118,7 +121,7 @@ def _suite(store: TraceStore, clause: Clause, window: Mapping[str, Any]) -> Read
     sql = filled_in(SUITE, params)
     if not rows:
         return Reading(reason=f"suite {clause.of} has not run since", sql=sql)
-    failed = wilson(rows[0]["failed"], rows[0]["n"])
+    failed = clopper_pearson(rows[0]["failed"], rows[0]["n"])
     return Reading(value=failed.value, low=failed.low, high=failed.high, n=failed.n, sql=sql)
 
 
