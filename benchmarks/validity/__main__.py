@@ -14,7 +14,16 @@ from pathlib import Path
 
 from benchmarks.validity.harness import Row
 
-MODULES = ("certificates", "audits", "monitors", "confidence", "agreement", "experiments", "root_causes")
+MODULES = (
+    "certificates",
+    "audits",
+    "monitors",
+    "confidence",
+    "agreement",
+    "experiments",
+    "root_causes",
+    "meta_analysis",
+)
 """One module each with ``simulate(replicates, seed) -> rows``."""
 OUT = Path(__file__).parent / "results"
 
