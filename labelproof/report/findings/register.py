@@ -206,13 +206,13 @@ def _rollouts(store: TraceStore, project: str) -> list[Change]:
 def _versions(store: TraceStore, project: str) -> list[Change]:
     rows = store.query(VERSIONS, {"project": project}, fresh=True, only=("strategies",)).to_pylist()
     found = []
+    kind: ChangeKind
     before: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         name, fp = row["strategy"], row["strategy_fp"]
         snapshot: Mapping[str, Any] = orjson.loads(row["spec_json"])
         known = before.get(name)
-        kind: ChangeKind = "strategy" if known is None else _kind(known, snapshot)
-        words = "first used" if known is None else f"changed: {change_words(known, snapshot)}"
+        kind, words = ("strategy", "first used") if known is None else _changed(known, snapshot)
         found.append(
             Change(
                 at=row["ts"].astimezone(UTC),
@@ -228,14 +228,20 @@ def _versions(store: TraceStore, project: str) -> list[Change]:
     return found
 
 
-def _kind(before: Mapping[str, Any], after: Mapping[str, Any]) -> ChangeKind:
-    steps = diff_snapshots(before, after)
-    paths = [text.path for step in steps for text in step.texts] + [
-        key.path for step in steps for key in step.keys
-    ]
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[ChangeKind, str]:
+    """Return what kind of change lies between two snapshots, and its words."""
+    try:
+        steps = diff_snapshots(before, after)
+        words = change_words(before, after)
+    except (KeyError, TypeError):  # written by another release: that it changed is all that can be told
+        return "strategy", "changed"
+    paths = [text.path for step in steps for text in step.texts]
+    paths += [key.path for step in steps for key in step.keys]
     if any("guideline" in path for path in paths):
-        return "guideline"
-    return "prompt" if any("prompt" in path or "template" in path for path in paths) else "strategy"
+        return "guideline", f"changed: {words}"
+    if any("prompt" in path for path in paths):
+        return "prompt", f"changed: {words}"
+    return "strategy", f"changed: {words}"
 
 
 def _targets(store: TraceStore, project: str) -> list[Change]:

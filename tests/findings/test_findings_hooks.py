@@ -1,0 +1,179 @@
+"""Findings that open by themselves: one a subject, with the target's owner and check; regressions and guardrails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from evaluation.intervals import Estimate
+from labelproof.report.findings.book import close, find_finding, findings_of
+from labelproof.report.findings.hooks import open_from_alarms, open_from_experiment, open_from_suite
+from labelproof.report.findings.predicate import parse_check
+from labelproof.report.monitor.model import AlarmEvent
+from labelproof.report.suites.latest import SuiteGuardrail
+from labelproof.spec.errors import ConfigError
+from labelproof.spec.project import ProjectFolder
+from labelproof.store import TraceStore, open_store
+from tests.findings.findings_helpers import HOSTILE, PROJECT, T0, days, hours, project_folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[TraceStore]:
+    with open_store(tmp_path / "store") as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ProjectFolder:
+    return project_folder(tmp_path)
+
+
+def alarm(event: str = "breached", **more: Any) -> AlarmEvent:
+    given: dict[str, Any] = {
+        "alarm_id": "A-1",
+        "project": PROJECT,
+        "kind": "target",
+        "subject": "auto_accuracy",
+        "event": event,
+        "level": "critical",
+        "role": "qa",
+        "contact": "Quinn",
+        "value": 0.91,
+        "bound": 0.95,
+        "change_from": None,
+        "reason": "91 of 100 were right",
+        "evidence": {"sql": "SELECT 91", "items": ["i1"]},
+        "actor": "monitor",
+        "ts": T0,
+        **more,
+    }
+    return AlarmEvent(**given)
+
+
+def test_a_breach_opens_a_finding_with_the_targets_owner_and_check(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    (found,) = open_from_alarms(store, folder, [alarm()], now=T0)
+    one = find_finding(store, PROJECT, found)
+    assert one.title == "auto_accuracy broke its promise (0.91), promised ≥ 0.95"
+    assert (one.severity, one.owner, one.source) == ("critical", "Olga", "monitor")
+    assert (one.check, one.check_runs) == ("auto_accuracy >= 0.95", 3)
+    assert one.due == T0 + days(3)
+    assert (one.item_ids(), one.evidence["sql"], one.evidence["alarm_id"]) == (["i1"], "SELECT 91", "A-1")
+
+
+def test_what_becomes_of_the_alarm_is_noted_and_the_next_one_opens_the_same_finding(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    (found,) = open_from_alarms(store, folder, [alarm()], now=T0)
+    later = [alarm("escalated"), alarm("acknowledged", actor="lea"), alarm("recovered")]
+    assert open_from_alarms(store, folder, later, now=T0 + hours(5)) == ()
+    one = find_finding(store, PROJECT, found)
+    assert [(event.reason or "").partition(":")[0] for event in one.events[1:]] == [
+        "the alarm was escalated to qa Quinn",
+        "the alarm was acknowledged by lea",
+        "the alarm recovered",
+    ]
+    close(store, one, why="done", actor="olga", now=T0 + days(1))
+    assert open_from_alarms(store, folder, [alarm("recovered")], now=T0 + days(2)) == ()
+    (again,) = open_from_alarms(store, folder, [alarm(alarm_id="A-2")], now=T0 + days(9))
+    assert again == found
+    assert find_finding(store, PROJECT, found).n_seen == 2
+    assert len(findings_of(store, PROJECT)) == 1
+
+
+def test_each_kind_of_alarm_has_its_check(store: TraceStore, folder: ProjectFolder) -> None:
+    events = [
+        alarm(kind="drift", subject="label_mix", change_from=T0 - days(2)),
+        alarm(kind="sentinel", subject="answers"),
+        alarm(subject="review_age_hours", value=30.0, bound=24.0),
+        alarm(kind="run", subject="stopped", contact=None, role=None),
+        alarm(subject="coverage"),  # a target that has left the project file since
+    ]
+    ids = open_from_alarms(store, folder, events, now=T0)
+    found = [find_finding(store, PROJECT, one) for one in ids]
+    assert [one.check for one in found] == [
+        "drift:label_mix quiet",
+        "sentinel quiet",
+        "review_age_hours <= 24",
+        None,
+        None,
+    ]
+    assert found[0].title == "Drift of label_mix since 2026-05-02"
+    assert found[3].owner == "Quinn"  # the first contact
+
+
+def guardrail(state: str, **more: Any) -> SuiteGuardrail:
+    difference = Estimate(value=0.15, low=0.05, high=0.25, n=100, method="paired")
+    given: dict[str, Any] = {
+        "metric": "suite:robustness/leet speak",
+        "margin": 0.02,
+        "state": state,
+        "failure": 0.25,
+        "difference": difference,
+        "reference": "champion@abc123",
+        **more,
+    }
+    return SuiteGuardrail(**given)
+
+
+def test_a_broken_guardrail_opens_a_finding_that_one_good_run_closes(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    rails = [guardrail("holds"), guardrail("broken"), guardrail("unproven"), guardrail("not measured")]
+    (found,) = open_from_suite(store, folder, rails, strategy="candidate", suite_run_id="S-1", now=T0)
+    one = find_finding(store, PROJECT, found)
+    assert one.check == 'suite:"robustness/leet speak" fail_rate <= 0.12'  # 0.25 - 0.15 + 0.02
+    assert parse_check(one.check).clauses[0].of == "robustness/leet speak"
+    assert (one.check_runs, one.evidence["strategy"], one.source) == (1, "candidate", "suite")
+    assert "suite_run_id = 'S-1'" in one.evidence["sql"]
+    assert store.query(one.evidence["sql"], fresh=True).num_rows == 0
+    assert one.title == "candidate fails 25.0% of suite robustness/leet speak, +15.0% against champion@abc123"
+
+
+def add_comparison(store: TraceStore, verdict: str, comparison_id: str = "cmp-1") -> None:
+    flips = [
+        {"item_id": "i1", "kind": "broke", "gold": "hate"},
+        {"item_id": "i2", "kind": "fixed", "gold": "safe"},
+    ]
+    store.append(
+        "comparisons",
+        {
+            "comparison_id": [comparison_id],
+            "project": [PROJECT],
+            "strategy_a": ["champion"],
+            "fp_a": ["b2:aaaaaaaa"],
+            "strategy_b": ["candidate"],
+            "fp_b": ["b2:bbbbbbbb"],
+            "verdict": [verdict],
+            "reason": [HOSTILE * 4],
+            "report_json": [orjson.dumps({"flips": flips}).decode()],
+            "ts": [T0],
+        },
+    )
+
+
+def test_a_regression_opens_a_finding_on_request(store: TraceStore, folder: ProjectFolder) -> None:
+    add_comparison(store, "regression")
+    found = open_from_experiment(store, folder, "cmp", now=T0, actor="ann")
+    assert found == open_from_experiment(store, folder, "cmp-1", now=T0 + hours(1), actor="ann")
+    one = find_finding(store, PROJECT, found)
+    assert one.items() == [("i1", "hate")]
+    assert (one.check, one.evidence["strategy"]) == ("items right >= 0.9", "candidate")
+    assert len(one.title) == 200
+    assert store.query(one.evidence["sql"], fresh=True).num_rows == 1
+
+
+def test_other_verdicts_open_none(store: TraceStore, folder: ProjectFolder) -> None:
+    add_comparison(store, "ship")
+    add_comparison(store, "ship", "cmp-2")
+    with pytest.raises(ConfigError, match="says ship, not regression"):
+        open_from_experiment(store, folder, "cmp-1", now=T0, actor="ann")
+    with pytest.raises(ConfigError, match="several comparisons begin with 'cmp'"):
+        open_from_experiment(store, folder, "cmp", now=T0, actor="ann")
+    with pytest.raises(ConfigError, match="no comparison begins"):
+        open_from_experiment(store, folder, "nothing", now=T0, actor="ann")
