@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evaluation.intervals import Estimate
 from labelproof.report.documents._week import STEPS, Week
 from labelproof.report.documents.audited import Audited, ask_audits
-from labelproof.report.documents.lines import both, state, text
+from labelproof.report.documents.lines import both, sentence, state, text
 from labelproof.report.documents.model import (
     Block,
     Bullets,
@@ -22,6 +22,7 @@ from labelproof.report.documents.model import (
     Table,
     Tone,
 )
+from labelproof.report.documents.words import ref_text
 from labelproof.report.plots import EstimateLine, estimates_plot, quality_over_time_plot
 from labelproof.report.quality import QualityReport, promise_text, quality_report
 from labelproof.report.quality_data import COUNTS
@@ -124,12 +125,14 @@ def headline(quality: Quality) -> tuple[Line, Tone]:
     """Return the report's first line and its tone."""
     right = quality.right
     if right.value is None:
-        return text("How often auto-decisions were right cannot be told: ", Given(right.reason), "."), "open"
+        return text(
+            "How often auto-decisions were right cannot be told: ", sentence(right.reason), "."
+        ), "open"
     said = text("Auto-decisions were right ", Ref(RIGHT), " (", Ref(RIGHT, "interval"), "; ", Ref("audits.audited"),
                 " audited of ", Ref("audits.auto_accepted"), "). ")  # fmt: skip
     if right.low is None:
         said = text("Auto-decisions were right ", Ref(RIGHT), " (", Ref("audits.audited"), " audited of ",
-                    Ref("audits.auto_accepted"), "; no interval: ", Given(right.reason), "). ")  # fmt: skip
+                    Ref("audits.auto_accepted"), "; no interval: ", sentence(right.reason), "). ")  # fmt: skip
     if quality.promised is None or quality.verdict is None:
         return (*said, "Nothing is promised about all of them."), "plain"
     promise = Given(f"≥ {promise_text(quality.promised)} %")
@@ -163,7 +166,7 @@ def quality_section(week: Week, quality: Quality) -> Section:
     if picture is not None:
         blocks.append(picture)
     elif not blocks:
-        blocks.append(Paragraph(line=text("No audit is settled: ", Given(quality.right.reason), ".")))
+        blocks.append(Paragraph(line=text("No audit is settled: ", sentence(quality.right.reason), ".")))
     return Section(key="quality", title="How right the automatic decisions were", blocks=blocks)
 
 
@@ -198,7 +201,7 @@ def harm_section(week: Week) -> Section:
 
 def _harm_line(head: str, what: str, number: Number) -> Line:
     if number.value is None:
-        return text(f"{head}: not known, because ", Given(number.reason), ".")
+        return text(f"{head}: not known, because ", sentence(number.reason), ".")
     return text(f"{head}: ", Ref(number.name), f" {what} (", Ref(number.name, "interval"), "; ",
                 Ref(number.name, "n"), " audited).")  # fmt: skip
 
@@ -213,6 +216,7 @@ def _harm_picture(week: Week, numbers: list[Number]) -> Picture:
             n=number.n,
             group="removed" if number.name == "harm.removed" else "missed",
             reason=number.reason,
+            words=ref_text(Ref(number.name, "both"), week.book.numbers),
         )
         for number in numbers
     ]

@@ -8,7 +8,7 @@ from labelproof.report.documents._week import Week
 from labelproof.report.documents._weekly_quality import Quality
 from labelproof.report.documents._weekly_state import States, TargetRow, expiring, promise
 from labelproof.report.documents.book import Row
-from labelproof.report.documents.lines import both, command, day, given, listed, text, version
+from labelproof.report.documents.lines import both, command, day, given, listed, sentence, text, version
 from labelproof.report.documents.model import Given, Line, Ref
 from labelproof.report.quality_data import OUTSIDE
 
@@ -119,7 +119,7 @@ def unknowns(week: Week, quality: Quality, states: States) -> list[Line]:
     """Return what the numbers of this report do not say."""
     book, found = week.book, list[Line]()
     if quality.right.value is None:
-        found.append(text("How right the automatic decisions are: ", Given(quality.right.reason), "."))
+        found.append(text("How right the automatic decisions are: ", sentence(quality.right.reason), "."))
     if book["audits.disputed"].value or book["audits.open"].value:
         found.append(
             text("What ", Ref("audits.open"), " waiting and ", Ref("audits.disputed"), " disputed audits will find; the estimate "
@@ -149,7 +149,7 @@ def unknowns(week: Week, quality: Quality, states: States) -> list[Line]:
     if book["work.unpriced"].value:
         found.append(text("What ", Ref("work.unpriced"), " decisions cost: no price of the model is known."))
     if book["hours.saved"].value is None:
-        found.append(text("How much of people's time was saved: ", Given(book["hours.saved"].reason), "."))
+        found.append(text("How much of people's time was saved: ", sentence(book["hours.saved"].reason), "."))
     if not week.folder.spec.monitoring.sentinel.items:
         found.append(
             text(

@@ -13,7 +13,7 @@ from agents.snapshots import diff_snapshots
 from labelproof.report.documents import _weekly_sql as sql
 from labelproof.report.documents._week import Week
 from labelproof.report.documents.book import Row
-from labelproof.report.documents.lines import day, day_time, given, severity, state, text, version
+from labelproof.report.documents.lines import day, day_time, given, sentence, severity, state, text, version
 from labelproof.report.documents.model import (
     Block,
     Bullets,
@@ -220,7 +220,7 @@ def changes_section(week: Week, states: States) -> Section:
         if row["voided_at"] is not None and since <= row["voided_at"] < week.until:
             lines.append(
                 (row["voided_at"], text("Certificate ", Given(row["certificate_id"], code=True), " of ", name, " voided: ",
-                                        Given(row["why"] or "no reason given"), "."))
+                                        sentence(row["why"] or "no reason given"), "."))
             )  # fmt: skip
     for row in states.closed:
         word = "Finding closed: " if row["state"] == "closed" else "Risk accepted: "
@@ -239,7 +239,7 @@ def _rollout_line(row: Row) -> Line:
         "canary": "decides a part of the traffic", "promoted": "came into use", "alarm": "raised an alarm on its traffic",
         "rolled_back": "was taken back", "stopped": "was stopped",
     }  # fmt: skip
-    why = ("; why: ", Given(row["reason"])) if row["reason"] else ()
+    why = ("; why: ", sentence(row["reason"])) if row["reason"] else ()
     by = ("by ", Given(row["actor"])) if row["actor"] else ("by nobody on record",)
     return text(
         version(row["strategy"], row["fp_to"]), f" {words.get(row['event'], row['event'])} ", *by, *why, "."

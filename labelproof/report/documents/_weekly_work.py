@@ -20,6 +20,7 @@ from labelproof.report.documents.model import (
     Section,
     Table,
 )
+from labelproof.report.documents.words import value_text
 from labelproof.report.plots import DayVolume, money_plot, volume_plot
 
 LEAST_TIMED = 20
@@ -254,7 +255,7 @@ def _money(week: Week) -> Picture | None:
     rows = {row["back"]: row for row in book.panel("work.by_step", sql.BY_STEP)}
     if not any(row["cost_per_1000"] for row in rows.values()):
         return None  # free, or of unknown price: no picture says more than the sentence
-    names, usd, table = [], list[float | None](), []
+    names, usd, words, table = list[str](), list[float | None](), list[str](), []
     for back in reversed(range(STEPS)):
         if back not in rows:
             continue
@@ -266,12 +267,13 @@ def _money(week: Week) -> Picture | None:
         )  # fmt: skip
         names.append(f"{start:%d %b}")
         usd.append(number.value)
+        words.append(value_text(number) if number.value is not None else "no price")
         table.append((text(Given(f"{start:%Y-%m-%d}")), text(Ref(number.name)), text(Ref(number.name, "n"))))
     target = next((one for one in week.folder.spec.targets if one.name == "cost_per_1000"), None)
     return Picture(
         name="cost",
         plot=money_plot(
-            names, usd, title="Cost per thousand decisions", axis="US dollars", bound=None if target is None else target.bound
+            names, usd, title="Cost per thousand decisions", axis="US dollars", bound=None if target is None else target.bound, words=words
         ),
         caption=text(f"US dollars per thousand decisions, by {week.noun}; dashed: the promise."),
         table=Table(head=("from", "per thousand", "decisions"), rows=table, right=frozenset({1, 2})),

@@ -11,7 +11,7 @@ from labelproof.report.compare.model import CompareReport, MetricRow
 from labelproof.report.compare.page.stored import comparisons_of, stored_report
 from labelproof.report.compare.words import changes
 from labelproof.report.documents.book import Book
-from labelproof.report.documents.lines import command, day, text
+from labelproof.report.documents.lines import command, day, sentence, text
 from labelproof.report.documents.model import (
     Block,
     Bullets,
@@ -151,7 +151,7 @@ class _Shown:
 def _headline(shown: _Shown, word: str) -> Line:
     row, report = shown.primary, shown.report
     if row is None or row.difference.delta is None:
-        return text(f"{word}: ", Given(report.headline), ".")
+        return text(f"{word}: ", sentence(report.headline), ".")
     return text(
         f"{word}: ", Given(metric_words(row.difference.metric)), " of ", Given(report.b.name), " is ", Ref(shown.name(row, "value_b")),
         ", of ", Given(report.a.name), " ", Ref(shown.name(row, "value_a")), "; difference ", Ref(shown.name(row, "delta")), " (",
@@ -182,9 +182,9 @@ def _tiles(shown: _Shown) -> list[Tile]:
 def _meaning(shown: _Shown) -> Section:
     report = shown.report
     lines: list[Line] = [
-        text("Verdict: ", State(_VERDICTS[report.verdict][0], _VERDICTS[report.verdict][1]), ", because ", Given(report.headline), "."),
+        text("Verdict: ", State(_VERDICTS[report.verdict][0], _VERDICTS[report.verdict][1]), ", because ", sentence(report.headline), "."),
         text("The rule ", "was fixed before the first answer: " if report.planned else "was read off when the numbers were looked at: ",
-             Given(report.rule), "."),
+             sentence(report.rule), "."),
         text("Of the items with another label, ", Ref("n_fixed"), " were fixed and ", Ref("n_broke"), " were broken."),
     ]  # fmt: skip
     if shown.book["rerun.n"].value:
@@ -192,7 +192,7 @@ def _meaning(shown: _Shown) -> Section:
                           " labels by itself: smaller differences mean nothing."))  # fmt: skip
     blocks: list[Block] = [
         Bullets(lines=lines),
-        Paragraph(line=text("The decision needed: ", Given(report.next_step), "."), strong=True),
+        Paragraph(line=text("The decision needed: ", sentence(report.next_step), "."), strong=True),
     ]
     return Section(key="meaning", title="What it means", blocks=blocks)
 

@@ -157,7 +157,7 @@ class _Page:
             tag = "code" if part.code else "span"
             return Markup("<{0} data-given><bdi>{1}</bdi></{0}>").format(Markup(tag), shown)  # noqa: S704 - one of two
         return Markup('<span class="state {}">{}{}</span>').format(
-            part.tone, _SIGNS[part.tone], part.text
+            part.tone, _SIGNS[part.tone] if part.sign else "", part.text
         )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def state(word: str) -> State:
 
 
 def severity(word: str | None) -> State:
-    return State(word or "minor", SEVERITY_TONE.get(word or "minor", "plain"))
+    return State(word or "minor", SEVERITY_TONE.get(word or "minor", "plain"), sign=False)
 
 
 def command(words: str) -> Given:
@@ -66,3 +66,8 @@ def listed(parts: Iterable[Line]) -> Line:
             line.append(" and " if place == len(found) - 1 else ", ")
         line += part
     return tuple(line)
+
+
+def sentence(value: str) -> Given:
+    """Return a text from outside for the end of a sentence of ours, without its own full stop."""
+    return Given(value.strip().rstrip("."))

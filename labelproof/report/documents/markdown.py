@@ -79,7 +79,7 @@ class _Marked:
             return ref_text(part, self._numbers).translate(_ENTITIES)
         if isinstance(part, Given):
             return inert(safe_text(part.text)) if part.code or not _is_plain(part.text) else part.text
-        return f"{_SIGNS[part.tone]}{part.text}".translate(_ENTITIES)
+        return f"{_SIGNS[part.tone] if part.sign else ''}{part.text}".translate(_ENTITIES)
 
 
 def _is_plain(text: str) -> bool:

@@ -66,6 +66,8 @@ class State:
 
     text: str
     tone: Tone = "plain"
+    sign: bool = True
+    """Whether a sign of its tone (✓ ✕ …) stands before it."""
 
 
 Fragment = str | Ref | Given | State

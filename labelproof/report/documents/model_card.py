@@ -12,7 +12,7 @@ import orjson
 from labelproof.report.compare.versions import Version, find_version, known_versions
 from labelproof.report.documents import _card_sql as sql
 from labelproof.report.documents.book import Book, Row, literal
-from labelproof.report.documents.lines import command, day, given, severity, state, text
+from labelproof.report.documents.lines import command, day, given, sentence, severity, state, text
 from labelproof.report.documents.model import (
     Block,
     Bullets,
@@ -28,6 +28,7 @@ from labelproof.report.documents.model import (
     Tile,
     Unit,
 )
+from labelproof.report.documents.words import ref_text
 from labelproof.report.plots import EstimateLine, bars_plot, estimates_plot
 from labelproof.spec.hashing import digest_text, short
 from labelproof.spec.project import ProjectFolder
@@ -191,7 +192,7 @@ def _use(card: _Card) -> Section:
     spec = card.folder.spec
     harm = ", ".join(spec.routing.always_review)
     lines: list[Line] = [
-        text("Meant for: ", Given(spec.description or "the project's items"), "."),
+        text("Meant for: ", sentence(spec.description or "the project's items"), "."),
         text("Not meant for other sources, languages or policies than those of its gold; nor to judge people."),
         text("It decides alone ", "only above a certified confidence" if spec.routing.mode == "certified"
              else "above a threshold that the project set without proof", "; all else goes to people."),
@@ -279,7 +280,7 @@ def _classes(card: _Card, scores: Mapping[tuple[str, str], Row]) -> Picture | No
             number = card.book[name]
             lines.append(
                 EstimateLine(label=f"{leaf}: {word}", value=number.value, low=number.low, high=number.high, n=number.n,
-                             group=metric, reason=number.reason)
+                             group=metric, reason=number.reason, words=ref_text(Ref(name, "both"), card.book.numbers))
             )  # fmt: skip
             rows.append(_score_cells(f"{leaf}: {word}", name))
     if not lines:

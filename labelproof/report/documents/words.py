@@ -10,6 +10,7 @@ from labelproof.report.plots._units import MINUS
 
 NONE = "–"
 _UNKNOWN = "not known"
+_TAILS: Mapping[str, str] = {"hours": " h", "days": " d", "seconds": " s", "ms": " ms", "ms_change": " ms"}
 _SIGNED = frozenset(("points", "usd_change", "ms_change"))
 
 
@@ -104,8 +105,7 @@ def _shown(value: float, unit: Unit) -> str:
     if unit == "usd":
         return f"{sign}${_money(size)}"
     if unit in ("hours", "days", "seconds"):
-        short = {"hours": "h", "days": "d", "seconds": "s"}[unit]
-        return f"{sign}{count_text(size) if size >= 100 else f'{size:.1f}'} {short}"
+        return f"{sign}{count_text(size) if size >= 100 else f'{size:.1f}'}{_TAILS[unit]}"
     return f"{sign}{size:.2f}" if size < 1000 else count_text(value)
 
 
@@ -117,7 +117,9 @@ def _end(value: float, unit: Unit, *, up: bool) -> str:
         value = (math.ceil(value * scale - 1e-9) if up else math.floor(value * scale + 1e-9)) / scale
     elif unit == "count":
         value = math.ceil(value - 1e-9) if up else math.floor(value + 1e-9)
-    return _shown(value, unit).removesuffix(" %").removesuffix(" points")
+    return _shown(value, unit).removesuffix(
+        {"share": " %", "points": " points"}.get(unit, _TAILS.get(unit, ""))
+    )
 
 
 def _decimals(value: float, digits: int) -> str:

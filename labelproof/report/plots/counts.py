@@ -20,6 +20,8 @@ from labelproof.report.plots._plot import (
 )
 
 _LINE = 34
+_LABELS, _WIDE = 236, 460
+"""Pixels of the names and of the bars; fixed, whatever font draws them."""
 _LIGHT = "#9fc7e3"
 _SHADES = {"by the machine": BLUE, "to people": _LIGHT, "failed": ORANGE}
 
@@ -95,20 +97,24 @@ def bars_plot(counts: Mapping[str, float], *, title: str, axis: str, subtitle: s
     high = _LINE * max(1, len(rows))
     top = 1.12 * max([*counts.values(), 1.0])
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, high], range=[0, high]), axis=None)
-    x = alt.X(
-        "n:Q",
-        title=axis,
-        scale=alt.Scale(domain=[0, top]),
-        axis=alt.Axis(tickMinStep=1, tickCount=5, format=",d"),
+    scale = alt.Scale(domain=[0, top], nice=False, range=[_LABELS, _LABELS + _WIDE])
+    placed = alt.Axis(
+        tickMinStep=1,
+        tickCount=5,
+        format=",d",
+        titleAnchor="start",
+        titleX=_LABELS + _WIDE / 2,
+        titleAlign="center",
     )
+    x = alt.X("n:Q", title=axis, scale=scale, axis=placed)
     base = alt.Chart(inline(rows)).encode(y=y)
     layers = [
-        base.mark_bar(color=BLUE, height=20).encode(x=x),
-        base.mark_text(align="left", dx=6, color=INK).encode(x=x, text="words:N"),
-        base.mark_text(align="right", color=INK, limit=230, dx=-12).encode(x=alt.value(0), text="label:N"),
+        base.mark_rule(color=BLUE, strokeWidth=20).encode(x=x, x2=alt.value(_LABELS)),
+        base.mark_text(align="left", dx=8, color=INK).encode(x=x, text="words:N"),
+        base.mark_text(align="left", color=INK, limit=_LABELS - 10).encode(x=alt.value(0), text="label:N"),
     ]
     return finished(
-        alt.layer(*layers).properties(width=WIDTH - 240, height=high),
+        alt.layer(*layers).properties(width=_LABELS + _WIDE + 40, height=high),
         title=title,
         subtitle=subtitle,
         alt_text=f"{title}. Bars for {len(rows)} names.",
@@ -123,19 +129,19 @@ def money_plot(
     title: str,
     axis: str,
     bound: float | None = None,
+    words: Sequence[str] | None = None,
     subtitle: str = "",
 ) -> Plot:
-    """Return one bar per period in US dollars, None as a gap, the promised bound as a dashed line."""
+    """Return one bar per period in US dollars, None as a gap, the promised bound as a dashed line.
+
+    ``words``: what stands above each bar; default: the value.
+    """
     import altair as alt
 
+    said = words or ["no price" if value is None else f"${value:.3g}" for value in usd]
     rows = [
-        {
-            "period": name,
-            "usd": value,
-            "words": "no price" if value is None else f"${value:.3g}",
-            "at": value or 0.0,
-        }
-        for name, value in zip(periods, usd, strict=True)
+        {"period": name, "usd": value, "words": shown, "at": value or 0.0}
+        for name, value, shown in zip(periods, usd, said, strict=True)
     ]
     top = 1.15 * max([*(value for value in usd if value is not None), bound or 0.0, 0.01])
     x = alt.X(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labelproof.report.plots._plot import BLUE, INK, ORANGE, SOFT, WIDTH, Plot, finished, inline, percent
+from labelproof.report.plots._plot import BLUE, INK, ORANGE, SOFT, Plot, finished, inline, percent
 
 _LINE = 38
+_LABELS, _WIDE, _WORDS = 236, 340, 224
+"""Pixels of the names, of the room for the lines, of the words at the right; fixed, whatever font draws them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,8 @@ class EstimateLine:
     n: int | None
     group: str = ""
     reason: str = ""
+    words: str | None = None
+    """What stands at the right; default: value and interval."""
 
 
 def estimates_plot(
@@ -45,10 +49,22 @@ def estimates_plot(
     ends = [x for line in lines for x in (line.value, line.high) if x is not None]
     top = min(1.0, 1.15 * max([*ends, 0.02])) if domain is None else domain[1]
     start = 0.0 if domain is None else domain[0]
-    scale = alt.Scale(domain=[start, top], nice=False, clamp=True)
+    scale = alt.Scale(domain=[start, top], nice=False, clamp=True, range=[_LABELS, _LABELS + _WIDE])
     high = _LINE * max(1, len(lines))
     y: Any = alt.Y("y:Q", scale=alt.Scale(domain=[0, high], range=[0, high]), axis=None)
-    x = alt.X("low:Q", title=axis, scale=scale, axis=alt.Axis(format=".3~p", tickCount=6, domain=False))
+    x = alt.X(
+        "low:Q",
+        title=axis,
+        scale=scale,
+        axis=alt.Axis(
+            format=".3~p",
+            tickCount=6,
+            domain=False,
+            titleAnchor="start",
+            titleX=_LABELS + _WIDE / 2,
+            titleAlign="center",
+        ),
+    )
     color = alt.Color(
         "group:N", scale=alt.Scale(domain=groups, range=[BLUE, ORANGE][: len(groups)]), legend=None
     )
@@ -66,8 +82,10 @@ def estimates_plot(
         known.mark_point(filled=True, size=130, opacity=1, stroke="white", strokeWidth=1.5).encode(
             x=alt.X("value:Q", scale=scale, title=axis), color=color, shape=shape
         ),
-        base.mark_text(align="right", color=INK, limit=230, dx=-12).encode(x=alt.value(0), text="label:N"),
-        base.mark_text(align="left", color=SOFT, limit=270).encode(x=alt.value(WIDTH - 260), text="words:N"),
+        base.mark_text(align="left", color=INK, limit=_LABELS - 10).encode(x=alt.value(0), text="label:N"),
+        base.mark_text(align="left", color=SOFT, limit=_WORDS).encode(
+            x=alt.value(_LABELS + _WIDE + 18), text="words:N"
+        ),
     ]
     if target is not None:
         goal = alt.Chart(inline([{"target": target}]))
@@ -77,7 +95,7 @@ def estimates_plot(
             )
         )
     return finished(
-        alt.layer(*layers).properties(width=WIDTH - 280, height=high),
+        alt.layer(*layers).properties(width=_LABELS + _WIDE + _WORDS + 18, height=high),
         title=title,
         subtitle=subtitle,
         alt_text=f"{title}. {len(lines)} estimates with intervals.",
@@ -94,7 +112,9 @@ def estimates_plot(
 
 
 def _row(line: EstimateLine, place: int) -> dict[str, Any]:
-    if line.value is None:
+    if line.words is not None:
+        words = line.words
+    elif line.value is None:
         words = line.reason or "not known"
     elif line.low is None or line.high is None:
         words = percent(line.value)
