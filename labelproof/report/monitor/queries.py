@@ -127,7 +127,9 @@ WHERE s.split = 'test' AND s.metric = 'recall' AND s.slice = $label AND s.ts < $
   AND s.strategy_fp = (SELECT arg_max(strategy_fp, ts) FROM runs WHERE project = $project AND strategy = $strategy)
 ORDER BY s.ts DESC LIMIT 1
 """
-BEGAN = """SELECT min(ts) AS began FROM runs WHERE project = $project"""
+BEGAN = """SELECT min(ts) AS began FROM (
+    SELECT ts FROM runs WHERE project = $project UNION ALL SELECT ts FROM review_tasks WHERE project = $project
+)"""
 LOOKS = """SELECT subject, ts, value, bound FROM measurements
 WHERE project = $project AND kind = 'target' AND ts < $now AND ts >= $since AND subject IN (SELECT unnest($subjects))
 ORDER BY subject, ts DESC

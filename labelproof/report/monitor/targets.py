@@ -17,7 +17,7 @@ from typing import Any
 from evaluation.intervals import wilson
 from evaluation.promise_watch import PromiseWatch
 from labelproof.report.monitor import queries
-from labelproof.report.monitor.metrics import PLAIN, PRODUCTION_TABLES, Reading, Window, read_metric
+from labelproof.report.monitor.metrics import PLAIN, Reading, Window, read_metric
 from labelproof.report.monitor.model import Measurement, State
 from labelproof.report.monitor.streams import epoch_start, evidence
 from labelproof.report.monitor.values import estimate_text, value_text
@@ -207,7 +207,7 @@ def _look(store: TraceStore, folder: ProjectFolder, now: datetime) -> _Look:
         found: list[dict[str, Any]] = store.query(sql, given, fresh=True, only=only).to_pylist()
         return found
 
-    began = rows(queries.BEGAN, PRODUCTION_TABLES)[0]["began"] or now
+    began = rows(queries.BEGAN, ("runs", "review_tasks"))[0]["began"] or now
     subjects = [target.metric for target in folder.spec.targets if target.name in PLAIN]
     before: dict[str, list[dict[str, Any]]] = {}
     if subjects:
