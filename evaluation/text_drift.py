@@ -26,6 +26,7 @@ _LONGEST = 600
 """Characters of a text that are looked at."""
 _CHUNK = 2000
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_DIGITS = re.compile(r"\d")
 UNKNOWN = "unknown"
 
 _FREQUENT = {
@@ -41,8 +42,8 @@ _FREQUENT = {
     "id": "yang dan di itu dengan untuk tidak ini dari dalam akan pada juga saya ke karena ada",
 }
 _LANGUAGES_OF: dict[str, list[str]] = {}
-for _language, _words in _FREQUENT.items():
-    for _one in _words.split():
+for _language, _listed in _FREQUENT.items():
+    for _one in _listed.split():
         _LANGUAGES_OF.setdefault(_one, []).append(_language)
 _SCRIPTS = {
     "CYRILLIC": "cyrillic script",
@@ -61,14 +62,19 @@ _SCRIPTS = {
 def text_features(texts: Sequence[str]) -> sparse.csr_matrix:
     """Rows of length 1 (n, ``DIM``): which runs of 3 and of 5 characters a text has, hashed; zeros for a shorter one.
 
-    Lower case, white space as one blank, the first 600 characters. 5 characters stand for words.
+    Lower case, white space as one blank, every digit as 0 (dates and numbers change every day), the first 600
+    characters. 5 characters stand for words.
     """
     parts = [_features(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
-    return sparse.csr_matrix(sparse.vstack(parts)) if parts else sparse.csr_matrix((0, DIM), dtype=np.float32)
+    return (
+        sparse.csr_matrix(sparse.vstack(parts))
+        if parts
+        else sparse.csr_matrix(np.zeros((0, DIM), dtype=np.float32))
+    )
 
 
 def _features(texts: Sequence[str]) -> sparse.csr_matrix:
-    clean = [f" {' '.join(text[:_LONGEST].lower().split())} " for text in texts]
+    clean = [f" {_DIGITS.sub('0', ' '.join(text[:_LONGEST].lower().split()))} " for text in texts]
     codes = [np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32) for text in clean]
     text_of = np.repeat(np.arange(len(codes)), [len(each) for each in codes])
     code = np.concatenate(codes).astype(np.uint64)

@@ -39,7 +39,7 @@ class Probes:
     summary: Mapping[str, Any]
 
 
-class _ProbeSession(LabelSession):
+class ProbeSession(LabelSession):
     """A judging session whose texts stay out of the project's items, calibrated and routed as in production."""
 
     def __init__(self, work: Workload, texts: Sequence[Item], **more: Any) -> None:
@@ -101,7 +101,7 @@ def probe(
             )
 
     distinct = list({item.id: item for item in texts}.values())
-    session = _ProbeSession(work, distinct, request=_request(work, max_cost_usd), store=store, judged=keep)
+    session = ProbeSession(work, distinct, request=_request(work, max_cost_usd), store=store, judged=keep)
     summary = run_whole(session, listen, drive)
     return Probes(run_id=session.run.run_id, by_item=found, summary=summary)
 

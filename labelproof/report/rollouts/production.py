@@ -12,6 +12,7 @@ from typing import Any
 from agents.run.arms import open_arm
 from agents.run.rollout import Assignment, assign
 from agents.run.rows import Arm
+from agents.run.sentinel import ask_sentinels
 from agents.run.session import LabelRequest, LabelSession
 from agents.run.workload import Workload, load_workload
 from labelproof.report.rollouts.events import one_writer, read_rollouts
@@ -100,10 +101,27 @@ async def run_production(
 ) -> dict[str, Any] | None:
     """Run the champion, then the candidate beside it, then the monitor; None when the champion was handed over.
 
-    The summary is the champion's; its key `rollout` holds the other side. A canary that cannot run is rolled back, and
+    The summary is the champion's; its key `rollout` holds the other side, `sentinel` what became of asking the frozen
+    items anew (in a first run of a project that has some). A canary that cannot run is rolled back, and
     the champion decides its items in the same run; so it does when the roll-out was ended while the champion's part
     ran. Whatever happens to a shadow is a note. ``run_other`` runs sessions after the first (default: as the first).
     """
+    found = await _run_sides(production, run_one, run_other or run_one)
+    if found is None or found.get("stopped") or production.request.repeat:
+        return found
+    session = production.champion
+    asked = await ask_sentinels(
+        session.work,
+        session.store,
+        after_run_id=session.run.run_id,
+        left_usd=_left(production, found, *(found.get("rollout") or {}).values()),
+        flow_run_id=session.run.flow_run_id,
+    )
+    return found if asked is None else {**found, "sentinel": asked.to_json()}
+
+
+async def _run_sides(production: Production, run_one: RunOne, other: RunOne) -> dict[str, Any] | None:
+    """Run the champion and, in a roll-out, what stands beside it; the summary with its key `rollout`."""
     summary = await run_one(production.champion)
     state = production.rollout
     if summary is None or state is None:
@@ -122,7 +140,6 @@ async def run_production(
     found = {**summary, "rollout": told}
     if production.resting is not None or summary.get("stopped"):
         return found
-    other = run_other or run_one
     if state.phase == "shadow":
         told["candidate"] = await _shadow(production, state, summary, other)
     elif state.phase == "canary":
@@ -290,10 +307,13 @@ def _store_units(
         )
 
 
-def _left(production: Production, summary: Mapping[str, Any]) -> float | None:
-    """Return what the champion has left of the run's budget, US dollars; None without a limit."""
+def _left(production: Production, summary: Mapping[str, Any], *others: object) -> float | None:
+    """Return what all sides have left of the run's budget, US dollars; None without a limit."""
     limit = production.request.max_cost_usd
-    return None if limit is None else max(0.0, limit - float(summary["cost_usd"]))
+    if limit is None:
+        return None
+    spent = [float(side.get("cost_usd") or 0.0) for side in (summary, *others) if isinstance(side, Mapping)]
+    return max(0.0, limit - sum(spent))
 
 
 def _is_budget(request: LabelRequest, ran: Mapping[str, Any]) -> bool:
