@@ -7,7 +7,7 @@ once agree: an alarm's id is the hash of its subject and of how many alarms of t
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -143,9 +143,16 @@ def acknowledge(
 def alarms_of(store: TraceStore, project: str, *, since: datetime | None = None) -> tuple[Alarm, ...]:
     """Return the project's alarms, oldest first; ``since``: those that are open or changed since then."""
     rows = store.query(_HISTORY, {"project": project}, fresh=True, only=("alarms",)).to_pylist()
+    listed = alarms_from(_from_row(row) for row in rows)
+    if since is None:
+        return listed
+    return tuple(one for one in listed if one.is_open or one.events[-1].ts >= since)
+
+
+def alarms_from(events: Iterable[AlarmEvent]) -> tuple[Alarm, ...]:
+    """Return the alarms behind events in the order of time, oldest alarm first."""
     found: dict[str, Alarm] = {}
-    for row in rows:
-        event = _from_row(row)
+    for event in events:
         alarm = found.get(event.alarm_id)
         if alarm is None:
             alarm = found[event.alarm_id] = Alarm(
@@ -161,10 +168,7 @@ def alarms_of(store: TraceStore, project: str, *, since: datetime | None = None)
             )
         alarm.events.append(event)
         _note(alarm, event)
-    listed = sorted(found.values(), key=lambda one: (one.breached_at, one.alarm_id))
-    if since is None:
-        return tuple(listed)
-    return tuple(one for one in listed if one.is_open or one.events[-1].ts >= since)
+    return tuple(sorted(found.values(), key=lambda one: (one.breached_at, one.alarm_id)))
 
 
 def user_name() -> str:
