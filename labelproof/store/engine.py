@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import duckdb
 
@@ -141,7 +141,7 @@ class FileEngine:
         """Attach for the first reader; returns what is in the way, or nothing."""
         if state.readers == 0:
             if state.reader is None:
-                state.reader = duckdb.connect()
+                state.reader = connect()
             statement = f"ATTACH {quoted(self._path)} AS trace (READ_ONLY)"
             problem = self._attach(state.reader, statement)
             if problem:
@@ -223,9 +223,20 @@ def in_transaction(connection: Cursor, work: Callable[[Cursor], T], *, commit: b
         cursor.close()
 
 
+def connect(config: Mapping[str, Any] | None = None) -> Cursor:
+    """Return a native connection that never prints.
+
+    In an interactive Python (also `python -c`) DuckDB draws a progress bar on stdout over whatever takes two
+    seconds, attaching a slow catalog included, and the setting is no option of ``duckdb.connect``.
+    """
+    connection = duckdb.connect(config=dict(config or {}))
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
 def _native_writer() -> Cursor:
     # One thread: a drain's inserts are small, and a second thread costs a third more CPU.
-    connection = duckdb.connect(config={"threads": 1})
+    connection = connect({"threads": 1})
     connection.execute("SET wal_autocheckpoint = '256MB'")
     return connection
 

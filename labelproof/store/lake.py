@@ -24,6 +24,7 @@ from labelproof.store.engine import (
     StoreBusy,
     T,
     attempts,
+    connect,
     in_transaction,
     quoted,
 )
@@ -141,7 +142,7 @@ class LakeEngine:
 
     def _attach(self, *, create: bool) -> Cursor:
         location = self._location
-        connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+        connection = connect({"autoinstall_known_extensions": False})
         try:
             for name in _needed(location):
                 connection.execute(f"LOAD {quoted(extension_path(name))}")

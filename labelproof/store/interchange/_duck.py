@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from labelproof.spec.errors import ConfigError
+from labelproof.store.engine import connect
 
 REMOTE_SCHEMES = ("http://", "https://", "s3://", "gcs://", "gs://", "r2://", "hf://")
 _ROWS_PER_BATCH = 10_000
@@ -61,7 +62,7 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def extension_problem(name: str) -> str | None:
     """Return why the extension ``name`` cannot be used here, None if it loads."""
-    con = duckdb.connect(":memory:", config=_OFFLINE)
+    con = connect(_OFFLINE)
     try:
         load_extension(con, name)
     except ConfigError as error:
@@ -74,7 +75,7 @@ def extension_problem(name: str) -> str | None:
 @contextmanager
 def connect_for(paths: Sequence[str], *, folders: Sequence[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection that can open ``paths`` (and what is below ``folders``), nothing else."""
-    con = duckdb.connect(":memory:", config=_OFFLINE)
+    con = connect(_OFFLINE)
     try:
         if any(is_remote(path) for path in (*paths, *folders)):
             _prepare_remote(con)
@@ -100,7 +101,7 @@ def connect_for_query(query: str, folder: Path) -> Iterator[duckdb.DuckDBPyConne
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
         raise ConfigError(f"expected one SELECT, found {kinds}", key="query")
-    con = duckdb.connect(":memory:", config={**_OFFLINE, "file_search_path": str(folder)})
+    con = connect({**_OFFLINE, "file_search_path": str(folder)})
     try:
         wanted = {name for word, name in _QUERY_EXTENSIONS.items() if word in query.lower()}
         for name in sorted(wanted):
