@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,16 @@ import pytest
 
 from evaluation.intervals import Estimate
 from labelproof.report.findings.book import close, find_finding, findings_of
-from labelproof.report.findings.hooks import open_from_alarms, open_from_experiment, open_from_suite
+from labelproof.report.findings.hooks import (
+    open_from_alarms,
+    open_from_experiment,
+    open_from_rca,
+    open_from_suite,
+)
 from labelproof.report.findings.predicate import parse_check
 from labelproof.report.monitor.model import AlarmEvent
+from labelproof.report.rca.model import Action, CauseRow, ErrorCase, RootCauseReport
+from labelproof.report.rca.periods import Period
 from labelproof.report.suites.latest import SuiteGuardrail
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.project import ProjectFolder
@@ -105,6 +112,101 @@ def test_each_kind_of_alarm_has_its_check(store: TraceStore, folder: ProjectFold
     ]
     assert found[0].title == "Drift of label_mix since 2026-05-02"
     assert found[3].owner == "Quinn"  # the first contact
+
+
+def cause(name: str, status: str, **more: Any) -> CauseRow:
+    given: dict[str, Any] = {
+        "cause": name,
+        "status": status,
+        "n_errors": 12,
+        "n_marked": 14,
+        "share_errors": 0.6,
+        "share_right": 0.1,
+        "lift": 6.0,
+        "q_value": 0.001,
+        "explained": 0.02,
+        "low": 0.01,
+        "high": 0.03,
+        "by_timing": False,
+        "covered_by": None,
+        "line": "12 of 20 errors",
+        "items": ("i2", "i3"),
+        "action": Action(kind="add examples", what="add three like these", items=("i1", "i2")),
+        **more,
+    }
+    return CauseRow(**given)
+
+
+def analysis(metric: str, causes: Sequence[CauseRow]) -> RootCauseReport:
+    week = Period(start=T0, end=T0 + days(7), name="W19")
+    case = ErrorCase(
+        item_id="i1",
+        external_id="m1",
+        run_id="r",
+        strategy_fp="b2:s1",
+        label="safe",
+        right_label="hate",
+        confidence=0.9,
+        cause="language",
+        fits={},
+        excerpt="",
+    )
+    return RootCauseReport(
+        rca_id="rca-1",
+        project=PROJECT,
+        metric=metric,
+        earlier=None,
+        later=week,
+        before=None,
+        after=None,
+        change=None,
+        low=None,
+        high=None,
+        lower_is_better=False,
+        parts=(),
+        decomposition=None,
+        mixed_by=None,
+        mixed=(),
+        slices=None,
+        slice_before={},
+        causes=tuple(causes),
+        ruled_out=(),
+        unmeasured=(),
+        errors=(case,),
+        n_errors=20,
+        notes=(),
+        sql={"errors": "SELECT 20"},
+        at=T0 + days(7),
+    )
+
+
+def test_each_explaining_cause_is_a_finding(store: TraceStore, folder: ProjectFolder) -> None:
+    causes = [cause("language", "explains"), cause("length", "covered"), cause("unexplained", "explains")]
+    (found,) = open_from_rca(store, folder, analysis("accuracy", causes), now=T0 + days(7))
+    one = find_finding(store, PROJECT, found)
+    assert one.title == "language behind accuracy in W19: 12 errors"
+    assert (one.source, one.severity, one.owner, one.check) == (
+        "rca",
+        "critical",
+        "Olga",
+        "auto_accuracy >= 0.95",
+    )
+    assert (one.cause, one.action) == ("language: 12 of 20 errors", "add examples: add three like these")
+    assert one.items() == [("i1", "hate"), ("i2", None), ("i3", None)]
+    assert one.evidence["sql"] == "SELECT 20"
+    again = open_from_rca(store, folder, analysis("accuracy", causes), now=T0 + days(14))
+    assert again == (found,)
+
+
+def test_without_a_target_its_items_must_be_right_again(store: TraceStore, folder: ProjectFolder) -> None:
+    (found,) = open_from_rca(store, folder, analysis("coverage", [cause("language", "explains")]), now=T0)
+    one = find_finding(store, PROJECT, found)
+    assert (one.check, one.check_runs, one.severity, one.owner) == (
+        "items right >= 0.9",
+        1,
+        "major",
+        "Quinn",
+    )
 
 
 def guardrail(state: str, **more: Any) -> SuiteGuardrail:

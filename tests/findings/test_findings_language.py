@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labelproof.report.findings.predicate import MAX_CLAUSES, Check, Clause, parse_check, target_check
 from labelproof.spec.errors import ConfigError
-from labelproof.spec.monitoring import DRIFT_KINDS, LOWER_IS_BETTER, TARGET_METRICS
+from labelproof.spec.monitoring import DRIFT_KINDS, LOWER_IS_BETTER, TARGET_METRICS, Target
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_length_and_clauses_end_somewhere() -> None:
 
 
 def test_a_target_is_a_check() -> None:
-    assert target_check("recall:hate speech", "at_least", 0.8) == 'recall:"hate speech" >= 0.8'
-    assert target_check("cost_per_1000", "at_most", 2.5) == "cost_per_1000 <= 2.5"
+    assert target_check(Target(metric="recall:hate speech", at_least=0.8)) == 'recall:"hate speech" >= 0.8'
+    assert target_check(Target(metric="cost_per_1000", at_most=2.5)) == "cost_per_1000 <= 2.5"
 
 
 _names = st.text(st.characters(codec="utf-8", exclude_characters='"\n'), min_size=1, max_size=12).filter(

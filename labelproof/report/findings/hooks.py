@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -21,11 +21,16 @@ from labelproof.spec.monitoring import DRIFT_KINDS, Level, Target
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
 
+if TYPE_CHECKING:
+    from labelproof.report.rca.model import CauseRow, RootCauseReport
+
 _NOTED: Mapping[str, str] = {
     "escalated": "the alarm was escalated to",
     "acknowledged": "the alarm was acknowledged by",
     "recovered": "the alarm recovered",
 }
+OF_TARGETS = {"accuracy": "auto_accuracy"}
+"""Metric of an analysis -> the target metric that promises it, where the names differ."""
 COMPARISON = """SELECT comparison_id, strategy_a, fp_a, strategy_b, fp_b, verdict, reason, report_json FROM comparisons
 WHERE project = $project AND starts_with(comparison_id, $id) ORDER BY ts DESC
 """
@@ -56,6 +61,31 @@ def open_from_alarms(
         said = " ".join(filter(None, [_NOTED[event.event], who]))
         note(store, known, f"{said}: {event.reason}" if event.reason else said, actor=MONITOR, now=now)
     return tuple(dict.fromkeys(opened))
+
+
+def open_from_rca(
+    store: TraceStore,
+    folder: ProjectFolder,
+    report: RootCauseReport,
+    *,
+    now: datetime,
+    actor: str = MONITOR,
+) -> tuple[str, ...]:
+    """Open a finding for each explaining cause, with its action and items; return their ids.
+
+    The same cause of the same metric is the same finding in every analysis. Severity, owner and check are those of the
+    metric's target; without one the finding is major, belongs to the first contact, and asks that its items, answered
+    again, are right in nine of ten.
+    """
+    target = next(
+        (one for one in folder.spec.targets if one.metric == OF_TARGETS.get(report.metric, report.metric)),
+        None,
+    )
+    return tuple(
+        _from_cause(store, folder, report, row, target, now=now, actor=actor)
+        for row in report.explaining
+        if row.cause != "unexplained"
+    )
 
 
 def open_from_suite(
@@ -197,6 +227,55 @@ def _from_breach(
     )
 
 
+def _from_cause(
+    store: TraceStore,
+    folder: ProjectFolder,
+    report: RootCauseReport,
+    row: CauseRow,
+    target: Target | None,
+    *,
+    now: datetime,
+    actor: str,
+) -> str:
+    right = {case.item_id: case.right_label for case in report.errors}
+    named = dict.fromkeys([*(row.action.items if row.action else ()), *row.items])
+    items: list[dict[str, Any]] = [{"item_id": item, "right": right.get(item)} for item in named]
+    level: Level = target.level if target else "major"
+    known = any(item["right"] for item in items)
+    check = target_check(target) if target else "items right >= 0.9" if known else None
+    what = f"{row.name} behind {report.metric} in {report.later.name}"
+    return open_finding(
+        store,
+        folder.name,
+        title=_title(f"{what}: {row.n_errors} errors"),
+        severity=level,
+        owner=(target.owner if target else "") or _first_contact(folder),
+        source="rca",
+        source_id=f"{report.metric}:{row.cause}",
+        evidence={
+            "rca_id": report.rca_id,
+            "period": report.later.name,
+            "change": report.change,
+            "explained": [row.explained, row.low, row.high],
+            "n_errors": row.n_errors,
+            "q_value": row.q_value,
+            "items": items,
+            "sql": _sql(report),
+        },
+        cause=f"{row.name}: {row.line}",
+        action=None if row.action is None else f"{row.action.kind}: {row.action.what}",
+        check=check,
+        check_runs=3 if target else 1,
+        actor=actor,
+        now=now,
+        why=report.headline,
+    )
+
+
+def _sql(report: RootCauseReport) -> str:
+    return report.sql.get("errors") or next(iter(report.sql.values()), "")
+
+
 def _breach_words(event: AlarmEvent, target: Target | None) -> str:
     value = "" if event.value is None else f" ({event.value:.4g})"
     if event.kind == "target":
@@ -212,9 +291,7 @@ def _breach_words(event: AlarmEvent, target: Target | None) -> str:
 
 def _alarm_check(event: AlarmEvent, target: Target | None) -> str | None:
     if target is not None:
-        return target_check(
-            target.metric, "at_least" if target.at_least is not None else "at_most", target.bound
-        )
+        return target_check(target)
     if event.kind == "drift" and event.subject in DRIFT_KINDS:
         return f"drift:{event.subject} quiet"
     return "sentinel quiet" if event.kind == "sentinel" else None

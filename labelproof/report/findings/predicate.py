@@ -23,7 +23,7 @@ from math import isfinite
 from typing import Literal, NamedTuple
 
 from labelproof.spec.errors import ConfigError
-from labelproof.spec.monitoring import DRIFT_KINDS, LOWER_IS_BETTER, TARGET_METRICS
+from labelproof.spec.monitoring import DRIFT_KINDS, LOWER_IS_BETTER, TARGET_METRICS, Target
 
 Side = Literal["at_least", "at_most"]
 ClauseKind = Literal["metric", "suite", "items", "drift", "sentinel"]
@@ -108,10 +108,10 @@ def parse_check(text: str) -> Check:
     return _Parser(text).check()
 
 
-def target_check(metric: str, side: Side, bound: float) -> str:
+def target_check(target: Target) -> str:
     """Return the check that a target itself is: `auto_accuracy >= 0.95`."""
-    name, _, of = metric.partition(":")
-    return Clause(kind="metric", metric=name, of=of or None, side=side, bound=bound).text
+    side: Side = "at_least" if target.at_least is not None else "at_most"
+    return Clause(kind="metric", metric=target.name, of=target.of, side=side, bound=target.bound).text
 
 
 class _Parser:
