@@ -10,6 +10,7 @@ import pytest
 
 from evaluation.intervals import wilson
 from labelproof.report.monitor.alarms import step
+from labelproof.report.monitor.metrics import Window
 from labelproof.report.monitor.model import Measurement, measurement_rows
 from labelproof.report.monitor.streams import epoch_start
 from labelproof.report.monitor.targets import measure_metric, measure_targets, measure_volume
@@ -79,7 +80,7 @@ def test_shares_cost_and_throughput_are_counts_of_the_window(store: TraceStore, 
     assert (cost.low, cost.high) == (cost.value, cost.value)
     assert speed.value == pytest.approx(400 / 3)
     assert (coverage.state, failed.state, cost.state, speed.state) == ("met", "met", "met", "met")
-    volume = measure_volume(store, folder, since=day(3), until=day(10))
+    volume = measure_volume(Window(store=store, folder=folder, since=day(3), until=day(10)))
     assert (volume.value, volume.state) == (400.0, "quiet")
 
 

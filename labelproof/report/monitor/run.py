@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from labelproof.report.monitor.alarms import Alarm, alarms_of, step
+from labelproof.report.monitor.metrics import Window
 from labelproof.report.monitor.model import AlarmEvent, Measurement, measurement_rows
-from labelproof.report.monitor.targets import measure_targets, measure_volume
+from labelproof.report.monitor.targets import measure_targets, measure_volume, window_up_to
 from labelproof.report.quality_data import read_certificates, read_streams
 from labelproof.report.quality_monitors import monitor_readings, void_alarmed
 from labelproof.report.quality_promises import Promises
@@ -144,11 +145,16 @@ def measure(
     store: TraceStore, folder: ProjectFolder, *, now: datetime, run_id: str | None = None, seed: int = 0
 ) -> tuple[Measurement, ...]:
     """Return all measurements at ``now``: targets, volume, drift, sentinel; stores nothing."""
-    days = folder.spec.monitoring.window_days
-    moment = timedelta(microseconds=1)
+    from labelproof.report.drift.measure import measure_drift
+    from labelproof.report.drift.sentinel import measure_sentinel
+
+    windows: dict[datetime, Window] = {}
+    since = now - timedelta(days=folder.spec.monitoring.window_days)
     return (
-        *measure_targets(store, folder, now=now, run_id=run_id),
-        measure_volume(store, folder, since=now - timedelta(days=days), until=now + moment),
+        *measure_targets(store, folder, now=now, run_id=run_id, windows=windows),
+        *measure_drift(store, folder, now=now, run_id=run_id, seed=seed),
+        *measure_sentinel(store, folder, now=now),
+        measure_volume(window_up_to(windows, store, folder, since, now)),
     )
 
 

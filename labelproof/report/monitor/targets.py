@@ -34,13 +34,21 @@ _MOMENT = timedelta(microseconds=1)
 
 
 def measure_targets(
-    store: TraceStore, folder: ProjectFolder, *, now: datetime, run_id: str | None = None
+    store: TraceStore,
+    folder: ProjectFolder,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+    windows: dict[datetime, Window] | None = None,
 ) -> tuple[Measurement, ...]:
-    """Return every target of the project file as it stands at ``now``, in the file's order; stores nothing."""
+    """Return every target of the project file as it stands at ``now``, in the file's order; stores nothing.
+
+    ``windows``: windows up to ``now`` by their start, to share what was read; those that are made are added.
+    """
     targets = folder.spec.targets
     if not targets:
         return ()
-    look = _look(store, folder, now)
+    look = _look(store, folder, now, {} if windows is None else windows)
     return tuple(replace(look.measured(target), run_id=run_id) for target in targets)
 
 
@@ -64,11 +72,9 @@ def measure_metric(
     )
 
 
-def measure_volume(
-    store: TraceStore, folder: ProjectFolder, *, since: datetime, until: datetime
-) -> Measurement:
+def measure_volume(window: Window) -> Measurement:
     """Return how many items production decided in a window; its state is always quiet."""
-    counts = Window(store=store, folder=folder, since=since, until=until).counts()
+    counts = window.counts()
     return Measurement(
         kind="volume",
         subject="decisions",
@@ -77,12 +83,22 @@ def measure_volume(
         n=counts["decided"],
         method="count",
         reason=f"{counts['auto_accepted']} by the machine, {counts['to_people']} to people, {counts['failed']} failed",
-        sql=Window(store=store, folder=folder, since=since, until=until).shown(queries.COUNTS),
-        window_from=since,
-        window_to=until,
+        sql=window.shown(queries.COUNTS),
+        window_from=window.since,
+        window_to=window.until,
         level="minor",
         detail={name: counts[name] for name in ("decided", "auto_accepted", "to_people", "failed")},
     )
+
+
+def window_up_to(
+    windows: dict[datetime, Window], store: TraceStore, folder: ProjectFolder, since: datetime, now: datetime
+) -> Window:
+    """Return the window from ``since`` up to and with ``now``, the known one where there is one."""
+    found = windows.get(since)
+    if found is None:
+        found = windows[since] = Window(store=store, folder=folder, since=since, until=now + _MOMENT)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +115,7 @@ class _Look:
     before: Mapping[str, Sequence[Mapping[str, Any]]]
 
     def window(self, since: datetime) -> Window:
-        found = self.windows.get(since)
-        if found is None:
-            found = Window(store=self.store, folder=self.folder, since=since, until=self.now + _MOMENT)
-            self.windows[since] = found
-        return found
+        return window_up_to(self.windows, self.store, self.folder, since, self.now)
 
     def measured(self, target: Target) -> Measurement:
         days = target.window_days or self.folder.spec.monitoring.window_days
@@ -201,7 +213,7 @@ class _Look:
         return self.folder.spec.monitoring.delta / max(1, n)
 
 
-def _look(store: TraceStore, folder: ProjectFolder, now: datetime) -> _Look:
+def _look(store: TraceStore, folder: ProjectFolder, now: datetime, windows: dict[datetime, Window]) -> _Look:
     def rows(sql: str, only: tuple[str, ...], **params: Any) -> list[dict[str, Any]]:
         given = {"project": folder.name, **params}
         found: list[dict[str, Any]] = store.query(sql, given, fresh=True, only=only).to_pylist()
@@ -221,7 +233,7 @@ def _look(store: TraceStore, folder: ProjectFolder, now: datetime) -> _Look:
         folder=folder,
         now=now,
         began=min(began, now),
-        windows={},
+        windows=windows,
         alarms={
             row["subject"]: row for row in rows(queries.OPEN_ALARMS, ("alarms",)) if row["kind"] == "target"
         },
