@@ -158,7 +158,7 @@ class World:
             bad = failed and name == "label"
             self.add(
                 "steps", run_id=run, item_id=one, seq=seq, kind=name, name=name, step_key=f"{key}-{name}",
-                status="failed" if bad else "ok", error="the key \"label\" is missing" if bad else None,
+                status="failed" if bad else "ok", error='the key "label" is missing' if bad else None,
                 output_json=None if bad else json.dumps(output), ts=ts,
             )  # fmt: skip
         self.add(

@@ -83,6 +83,11 @@ def _action(
         named = _languages(cases)
         what = f"collect and label items in {named}, add examples of it, or send it to people until then ({n} errors)"
         return Action(kind="collect data", what=what, items=items, command=export)
+    if row.cause == "traffic_mix":
+        what = (
+            f"label items of the slice that grew ({_grown(cases)}) and add them as examples: {n} errors{pair}"
+        )
+        return Action(kind="collect data", what=what, items=items, command=export)
     if row.cause == "low_confidence":
         what = f"fine-tune on these {n} items once labelled, or raise the threshold: the machine knew it was unsure{pair}"
         return Action(kind="fine-tune", what=what, items=items, command=export)
@@ -158,6 +163,13 @@ def _most_confused(cases: Sequence[ErrorCase]) -> str:
         return ""
     (said, right), n = pairs.most_common(1)[0]
     return f" (mostly {right} labelled {said}: {n})" if n > 1 and said != right else ""
+
+
+def _grown(cases: Sequence[ErrorCase]) -> str:
+    found = Counter(
+        case.fits["traffic_mix"].rpartition(": ")[0] for case in cases if "traffic_mix" in case.fits
+    )
+    return "; ".join(name for name, _ in found.most_common(2)) or "see the mix"
 
 
 def _languages(cases: Sequence[ErrorCase]) -> str:

@@ -83,6 +83,7 @@ def analyse(
         schema=schema,
         yardstick=yardstick,
         language_column=folder.spec.monitoring.language_column,
+        mix=None if earlier is None else mix_of(columns, judged.later),
         texts=encoded(facts, judged.rows),
     )
     marks = read_marks(evidence)
@@ -122,9 +123,9 @@ def analyse(
         facts=_facts(facts, yardstick, behaviour),
         sql={**judged.sql, **_statements(folder.name, later, yardstick)},
     )
-    if earlier is None or behaviour is None:
+    mix = evidence.mix
+    if mix is None or behaviour is None:
         return report
-    mix = mix_of(columns, judged.later)
     found = decompose(
         judged.later.astype(np.int64),
         mix.codes,
@@ -305,7 +306,7 @@ def _mix_line(found: Decomposition, mix: Mix) -> str:
     first = max(found.slices, key=lambda one: abs(one.mix))
     p = min(mix.p_values.values(), default=1.0)
     moved = f"{mix.names[first.code]} went from {100 * first.share_before:.0f} % to {100 * first.share_after:.0f} % of the items"
-    return f"{moved} (p = {p:.2g} that no column's shares changed)" if p > 0.01 else moved
+    return f"no column's shares changed beyond chance (p = {p:.2g}); {moved}" if p > 0.05 else moved
 
 
 def _timing(found: Decomposition, behaviour: Behaviour) -> str:
@@ -332,12 +333,17 @@ def _slices(
 ) -> tuple[SliceSearch, Mapping[str, tuple[int, int]]]:
     """Return the worst slices of the later period, and how they stood before."""
     later = judged.later
+    labelled = np.array([row.decision != "failed" for row in judged.rows], dtype=np.bool_)
+    if wrong[
+        labelled & later
+    ].any():  # failed items are a cause of their own, and would be every slice's first line
+        later = later & labelled
     at = np.flatnonzero(later)
     mine = {name: [values[i] for i in at.tolist()] for name, values in columns.values.items()}
     found = find_slices(mine, wrong[later], weight=judged.weight[later], seed=seed)
     before = {}
     for one in found.slices:
-        inside = ~later
+        inside = ~judged.later
         for name, value in one.conditions:
             inside = inside & np.array([given == value for given in columns.values[name]], dtype=np.bool_)
         before[one.name] = (int(wrong[inside].sum()), int(inside.sum()))

@@ -128,12 +128,14 @@ def causes_of_errors(
     """
     accepted = [one for one in tested if one.status == "explains"]
     rest = [one for one in tested if one.status not in ("explains", "unmeasured")]
-    single = [one for one in rest if one.mark.cause not in BY_VERSION | SYMPTOMS | {"language"}]
+    single = [
+        one for one in rest if one.mark.cause not in BY_VERSION | SYMPTOMS | {"language", "traffic_mix"}
+    ]
     doubted = [one for one in rest if one.mark.cause == "gold_doubt"]
     marked = [
         one
         for one in rest
-        if one.mark.cause in (SYMPTOMS | {"language"}) - {"gold_doubt", "low_confidence"}
+        if one.mark.cause in (SYMPTOMS | {"language", "traffic_mix"}) - {"gold_doubt", "low_confidence"}
         and one.all.p_lift is not None
         and one.all.p_lift <= ALPHA
     ]
@@ -162,7 +164,9 @@ def cause_rows(
     rows.append(_unexplained(left_over, evidence))
     explaining = [row for row in rows if row.status == "explains"]
     others = [row for row in rows if row.status != "explains" and row.cause != "unexplained"]
-    explaining.sort(key=lambda row: -(row.explained or 0.0))
+    # What happened comes before what it looks like: a mark that other causes bring along is named last.
+    tiers = dict.fromkeys(SYMPTOMS, 2) | {"traffic_mix": 1}
+    explaining.sort(key=lambda row: (tiers.get(row.cause, 0), -(row.explained or 0.0)))
     others.sort(key=lambda row: (row.status == "unmeasured", row.status != "covered", -row.n_errors))
     return (*explaining, *others, rows[-1])
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agents.encoder import TfidfEncoder
+from agents.encoder import TfidfEncoder, Vectors
 from agents.instructions import InstructionFilter
 from agents.snapshots import diff_snapshots
+from evaluation.enrichment import fisher_greater
 from evaluation.text_drift import UNKNOWN
-from labelproof.report.rca.columns import languages_of
-from labelproof.report.rca.data import Bools, Floats, JudgedRow
+from labelproof.report.rca.columns import Mix, languages_of
+from labelproof.report.rca.data import Bools, JudgedRow
 from labelproof.report.rca.facts import Facts, VersionFacts
 from labelproof.report.rca.metrics import Rate
 from labelproof.report.rca.model import NAMES, Cause
@@ -29,6 +30,9 @@ _LOW, _LONG, _SHORT = 0.10, 0.95, 0.02
 _SURE = 0.9
 _NEIGHBOURS, _MOST_AGREE = 7, 0.7
 _CHUNK = 500
+_SIMILAR = 0.3
+_GREW = 0.01
+"""A slice's share grew if chance would show it less often (Bonferroni over slices)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,9 @@ class Evidence:
     schema: LabelSchema
     yardstick: Yardstick
     language_column: str
-    texts: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    mix: Mix | None = None
+    """The slices of the mix; None for one period alone."""
+    texts: Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     """Unit vectors of the rows' texts (n, d)."""
 
     @property
@@ -83,23 +89,24 @@ def read_marks(evidence: Evidence) -> dict[Cause, Mark]:
         _provider,
         _version,
         _ambiguity,
+        _traffic,
         _gold_doubt,
         _length,
         _no_similar,
         _low_confidence,
     ]
     if evidence.rate.kind == "check":
-        makers = [_reviewer, _language, _length]
+        makers = [_reviewer, _language, _traffic, _length]
     elif evidence.rate.kind == "task":
-        makers = [_manipulation, _reviewer, _language, _length, _no_similar, _low_confidence]
+        makers = [_manipulation, _reviewer, _language, _traffic, _length, _no_similar, _low_confidence]
     elif evidence.rate.kind == "decision":
         makers = [one for one in makers if one not in (_reviewer, _ambiguity, _gold_doubt)]
     return {mark.cause: mark for maker in makers for mark in maker(evidence)}
 
 
-def encoded(facts: Facts, rows: Sequence[JudgedRow]) -> Floats:
+def encoded(facts: Facts, rows: Sequence[JudgedRow]) -> Vectors:
     """Return unit vectors (n, d) of the rows' texts, by their n-grams."""
-    return np.asarray(TfidfEncoder().encode([facts.item(row).text for row in rows]), dtype=np.float64)
+    return TfidfEncoder().encode([facts.item(row).text for row in rows])
 
 
 def _mark(cause: Cause, evidence: Evidence, why: Mapping[int, str], *, same: str | None = None) -> Mark:
@@ -260,6 +267,27 @@ def _ambiguity(e: Evidence) -> list[Mark]:
     return [_mark("guideline_ambiguity", e, why)]
 
 
+def _traffic(e: Evidence) -> list[Mark]:
+    """Items of a slice whose share grew; chosen by shares alone, so that their errors can be tested."""
+    mix = e.mix
+    if mix is None:
+        return []
+    if mix.by is None:
+        return [_unmeasured("traffic_mix", e, "no metadata, language, length or topic divides the items")]
+    grown = {}
+    for code, name in enumerate(mix.names):
+        inside = mix.codes == code
+        after, before = int((inside & e.later).sum()), int((inside & ~e.later).sum())
+        n_after, n_before = int(e.later.sum()), int((~e.later).sum())
+        if n_after and n_before:
+            p = fisher_greater(after, n_after - after, before, n_before - before)
+            if p * len(mix.names) <= _GREW:
+                grown[code] = f"{name}: {before} of {n_before} items before, {after} of {n_after} now"
+    why = {i: grown[code] for i, code in enumerate(mix.codes.tolist()) if code in grown}
+    same = f"no slice by {mix.by} is a larger share of the items than before"
+    return [_mark("traffic_mix", e, why, same=same)]
+
+
 def _gold_doubt(e: Evidence) -> list[Mark]:
     """Errors of a sure machine that a second signal sides with: other versions, the critic, similar items, a person."""
     similar = _similar_truth(e)
@@ -289,22 +317,23 @@ def _gold_doubt(e: Evidence) -> list[Mark]:
 
 def _similar_truth(e: Evidence) -> dict[int, str]:
     """Return errors whose nearest rows were found to be what the machine says: "6 of 7 similar items are spam"."""
-    known = [i for i, row in enumerate(e.rows) if row.truth is not None]
-    if len(known) <= 3 * _NEIGHBOURS or not e.texts.size:
+    known = np.array([row.truth is not None for row in e.rows], dtype=np.bool_)
+    mine = [i for i in np.flatnonzero(e.wrong & known).tolist() if e.rows[i].label is not None]
+    if known.sum() <= 3 * _NEIGHBOURS or not e.texts.size:
         return {}
-    base = e.texts[known]
-    ids = [e.rows[i].item_id for i in known]
+    base = np.flatnonzero(known)
+    own = np.unique([row.item_id for row in e.rows], return_inverse=True)[1]
     found = {}
-    for i in np.flatnonzero(e.wrong).tolist():
-        row = e.rows[i]
-        if row.label is None or row.truth is None:
-            continue
-        near = base @ e.texts[i]
-        near[[one == row.item_id for one in ids]] = -1.0
-        order = np.argsort(-near, kind="stable")[:_NEIGHBOURS]
-        same = sum(e.rows[known[j]].truth == row.label for j in order.tolist())
-        if same >= _MOST_AGREE * _NEIGHBOURS and float(near[order[0]]) > 0.3:
-            found[i] = f"{same} of {_NEIGHBOURS} similar items ({row.label})"
+    for start in range(0, len(mine), _CHUNK):
+        part = mine[start : start + _CHUNK]
+        near = e.texts[part] @ e.texts[base].T
+        near[own[part][:, None] == own[base][None, :]] = -1.0
+        nearest = np.argpartition(-near, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
+        for at, i in enumerate(part):
+            label = e.rows[i].label
+            same = sum(e.rows[base[j]].truth == label for j in nearest[at].tolist())
+            if same >= _MOST_AGREE * _NEIGHBOURS and float(near[at].max()) > _SIMILAR:
+                found[i] = f"{same} of {_NEIGHBOURS} similar items ({label})"
     return found
 
 
@@ -332,7 +361,7 @@ def _no_similar(e: Evidence) -> list[Mark]:
     if sum(value is not None for value in shown) >= e.n / 2:
         near, what = [np.nan if value is None else value for value in shown], "the nearest example shown"
     elif e.facts.examples:
-        bank = np.asarray(TfidfEncoder().encode(list(e.facts.examples)), dtype=np.float64)
+        bank = TfidfEncoder().encode(list(e.facts.examples))
         near = [
             float(value)
             for at in range(0, e.n, _CHUNK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -74,13 +74,8 @@ def read_yardstick(store: TraceStore, project: str, earlier: Period | None, late
     found = [*_by_checks(checks), *_by_pairs(pairs)]
     corrected = holm([one.p_value for one in found])
     tested = tuple(
-        ReviewerCheck(
-            annotator=one.annotator,
-            by=one.by,
-            n_before=one.n_before,
-            right_before=one.right_before,
-            n_after=one.n_after,
-            right_after=one.right_after,
+        replace(
+            one,
             p_value=None if np.isnan(p) else float(p),
             turned=bool(p <= _ALPHA and _drop(one) >= _LEAST_DROP),
         )
@@ -166,6 +161,19 @@ def _check(
         p_value=p,
         turned=False,
     )
+
+
+def _against_others(one: ReviewerCheck, n_now: int, same_now: int) -> ReviewerCheck:
+    """Return the check with the larger of two p-values: fallen, and lower than the pairs without this reviewer.
+
+    Where everybody agrees less, the items became harder or the guideline less clear, and nobody turned.
+    """
+    others, others_same = n_now - one.n_after, same_now - one.right_after
+    if one.p_value is None or not others:
+        return replace(one, p_value=None)
+    wrong = one.n_after - one.right_after
+    p = fisher_greater(wrong, one.right_after, others - others_same, others_same)
+    return replace(one, p_value=max(p, one.p_value))
 
 
 def _drop(one: ReviewerCheck) -> float:
