@@ -16,6 +16,8 @@ from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import digest_text
 
 Condition = Literal["base", "provider", "guideline"]
+Method = Literal["plain", "encoder"]
+"""How confidences are made: from the model's answer alone, or weighed against a text classifier over an encoder."""
 CLASSES = {
     "Toxic": "Insults, hate, threats, harassment or abusive language.",
     "Not Toxic": "Civil, neutral or critical without abuse.",
@@ -55,6 +57,18 @@ class Pool:
     spanish: Sequence[Entry]
     attacked: Sequence[Entry]
     checks: Sequence[Entry]
+    method: Method = "plain"
+
+    def ordinary(self, threshold_prob: float) -> dict[str, float]:
+        """Return what an ordinary day brings: accuracy of automatic decisions, recall of Toxic among them, coverage."""
+        auto = [one for one in self.traffic if one.answers["base"].confidence >= threshold_prob]
+        right = [one.answers["base"].label == one.gold for one in auto]
+        toxic = [ok for ok, one in zip(right, auto, strict=True) if one.gold == "Toxic"]
+        return {
+            "auto_accuracy": sum(right) / len(auto),
+            "recall:Toxic": sum(toxic) / len(toxic),
+            "coverage": len(auto) / len(self.traffic),
+        }
 
 
 def data_folder() -> Path:
@@ -62,7 +76,7 @@ def data_folder() -> Path:
     return Path(os.environ.get("LABELPROOF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-def load_pool() -> Pool:
+def load_pool(method: Method = "plain") -> Pool:
     """Return the pool of the real month; ``ConfigError`` when the shared set or the stored labels are missing."""
     path = data_folder() / f"{SET}.jsonl"
     if not path.is_file():
@@ -92,34 +106,35 @@ def load_pool() -> Pool:
             Entry(
                 text=texts[key]["text"],
                 gold=texts[key]["label"],
-                answers={name: _answer(stored[name][key]) for name in conditions},
+                answers={name: _answer(stored[name][key], method) for name in conditions},
             )
             for key in everywhere
         ],
         spanish=[
-            Entry(text=own[key]["text"], gold=own[key]["label"], answers={"base": _answer(row)})
+            Entry(text=own[key]["text"], gold=own[key]["label"], answers={"base": _answer(row, method)})
             for key, row in sorted(stored.get("spanish", {}).items())
         ],
         attacked=[
             Entry(
                 text=templates[row["attack"]].format(t=texts[key]["text"]),
                 gold=texts[key]["label"],
-                answers={"base": _answer(row)},
+                answers={"base": _answer(row, method)},
             )
             for key, row in sorted(injected.items())
         ],
         checks=[
-            Entry(text=texts[key]["text"], gold=texts[key]["label"], answers={"base": _answer(row)})
+            Entry(text=texts[key]["text"], gold=texts[key]["label"], answers={"base": _answer(row, method)})
             for key, row in sorted(base.items())
             if key not in set(everywhere) and key not in injected
         ][:300],
+        method=method,
     )
 
 
-def _answer(row: Mapping[str, Any]) -> Answer:
+def _answer(row: Mapping[str, Any], method: Method) -> Answer:
     return Answer(
-        label=row["label"],
-        confidence=row["confidence"],
+        label=row[method]["label"],
+        confidence=row[method]["confidence"],
         raw_confidence=row["raw_confidence"],
         manipulation=tuple(row["manipulation"]),
     )

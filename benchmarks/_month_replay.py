@@ -204,28 +204,27 @@ def ask_sentinel(world: World, run_id: str, day: int, wrong: set[IncidentKind]) 
     store = world.store
     folder = world.versions.of(world.folder, edited="guideline" in wrong).folder
     now = morning(day) + timedelta(hours=6, minutes=55)
-    freeze(store, folder, SENTINEL_ITEMS, seed=0, now=now)
-    rows = store.query(
-        "SELECT sentinel_fp, item_id FROM sentinels WHERE project = ? ORDER BY item_id", [PROJECT], fresh=True
-    ).to_pylist()
+    frozen = freeze(store, folder, SENTINEL_ITEMS, seed=0, now=now)
     work = world.versions.of(world.folder, edited="guideline" in wrong)
+    sql = "SELECT count(DISTINCT run_id) AS n FROM sentinel_answers WHERE strategy_fp = ? AND sentinel_fp = ?"
+    asked = store.query(sql, [work.resolved.fingerprint, frozen.fingerprint], fresh=True)["n"][0].as_py()
     entries = {digest_text(entry.text): entry for entry in world.pool.traffic}
     draw = np.random.default_rng([world.seed, day + WARMUP_DAYS, 4])
-    said = [world.answer(entries[row["item_id"]], wrong, draw) for row in rows]
-    n = len(rows)
+    said = [world.answer(entries[item_id], wrong, draw) for item_id in frozen.item_ids]
+    n = len(said)
     store.append_many(
         {
             "sentinel_answers": {
-                "sentinel_fp": [row["sentinel_fp"] for row in rows],
+                "sentinel_fp": [frozen.fingerprint] * n,
                 "project": [PROJECT] * n,
                 "run_id": [f"{run_id}-s"] * n,
                 "after_run_id": [run_id] * n,
                 "strategy_fp": [work.resolved.fingerprint] * n,
-                "item_id": [row["item_id"] for row in rows],
+                "item_id": list(frozen.item_ids),
                 "label": [one.label for one in said],
                 "confidence": [one.confidence for one in said],
                 "provider_fingerprint": [FINGERPRINTS["provider" in wrong]] * n,
-                "repeat_idx": [day + WARMUP_DAYS] * n,
+                "repeat_idx": [asked] * n,
                 "cost_usd": [COST_USD] * n,
                 "ts": [now] * n,
             }

@@ -53,18 +53,25 @@ FINGERPRINTS = ("fp-2026-01", "fp-2026-03")
 """The provider's version mark before and after it swaps the model."""
 SENTINEL_ITEMS = 40
 GUIDELINE = "Toxic: a reader would feel attacked or leave the discussion. Strong criticism without abuse is not toxic."
-TARGETS: Sequence[Mapping[str, Any]] = (
-    {"metric": "auto_accuracy", "at_least": 0.93, "level": "critical"},
-    {"metric": "recall:Toxic", "at_least": 0.92, "level": "critical"},
-    {"metric": "coverage", "at_least": 0.70, "level": "major"},
-    {"metric": "failed_rate", "at_most": 0.02, "level": "major"},
-    {"metric": "agreement", "at_least": 0.85, "level": "major"},
-    {"metric": "reviewer_accuracy", "at_least": 0.93, "level": "major"},
-    {"metric": "review_age_hours", "at_most": 48, "level": "minor"},
-    {"metric": "cost_per_1000", "at_most": 1.0, "level": "minor"},
-    {"metric": "throughput_per_hour", "at_least": 300, "level": "minor"},
-)
-"""Promised rates lie about five points below ordinary days (0.975, 0.97, 0.755, 0.90, 0.98): a rule, not a choice by results."""
+THRESHOLD_PROB = 0.9
+
+
+def targets(pool: Pool) -> list[dict[str, Any]]:
+    """Return the promises: rates five points below an ordinary day's (agreement 0.90, reviewers 0.98), rounded."""
+    usual = pool.ordinary(THRESHOLD_PROB)
+    levels = {"auto_accuracy": "critical", "recall:Toxic": "critical", "coverage": "major"}
+    return [
+        *(
+            {"metric": name, "at_least": round(usual[name] - 0.05, 2), "level": level}
+            for name, level in levels.items()
+        ),
+        {"metric": "failed_rate", "at_most": 0.02, "level": "major"},
+        {"metric": "agreement", "at_least": 0.85, "level": "major"},
+        {"metric": "reviewer_accuracy", "at_least": 0.93, "level": "major"},
+        {"metric": "review_age_hours", "at_most": 48, "level": "minor"},
+        {"metric": "cost_per_1000", "at_most": 1.0, "level": "minor"},
+        {"metric": "throughput_per_hour", "at_least": 300, "level": "minor"},
+    ]
 
 
 def write_project(folder: Path, pool: Pool) -> None:
@@ -77,8 +84,8 @@ def write_project(folder: Path, pool: Pool) -> None:
         "guideline_short": "guideline.md",
         "items": {"path": "items.jsonl"},
         "gold": {"path": "gold.jsonl", "split_column": "split"},
-        "routing": {"mode": "threshold", "threshold_prob": 0.9, "audit_rate_prob": AUDIT_PROB},
-        "targets": [dict(target) for target in TARGETS],
+        "routing": {"mode": "threshold", "threshold_prob": THRESHOLD_PROB, "audit_rate_prob": AUDIT_PROB},
+        "targets": targets(pool),
         "contacts": [{"role": role} for role in ("QA lead", "policy", "vendor")],
         "monitoring": {"sentinel": {"items": SENTINEL_ITEMS}},
     }
@@ -88,7 +95,7 @@ def write_project(folder: Path, pool: Pool) -> None:
         "steps": [
             {"kind": "normalize"},
             {"kind": "label", "method": "logprob", "guideline": "short"},
-            {"kind": "calibrate"},
+            {"kind": "calibrate", "encoder": "minilm" if pool.method == "encoder" else "none"},
             {"kind": "route"},
         ],
     }
@@ -145,7 +152,9 @@ class World:
         self.seed = seed
         self.items_per_day = items_per_day
         self.versions = Versions()
-        self.policy = RoutingPolicy(mode="threshold", threshold_prob=0.9, audit_rate_prob=AUDIT_PROB)
+        self.policy = RoutingPolicy(
+            mode="threshold", threshold_prob=THRESHOLD_PROB, audit_rate_prob=AUDIT_PROB
+        )
         gold = np.array([entry.gold == "Toxic" for entry in pool.traffic])
         self._toxic, self._fine = np.flatnonzero(gold), np.flatnonzero(~gold)
         self._entries = {

@@ -3,7 +3,8 @@
     python -m benchmarks.month [--months 20] [--days 30] [--items-per-day 400] [--only-null] [--json FILE] [--keep DIR]
 
 Traffic is drawn from texts of the shared set surge_toxicity ($LABELPROOF_SHARED_DATA, default ../shared/data); the
-answers are stored ones of the embedded model (`benchmarks.month_labels`). 28 ordinary days come before day 1. For each
+answers are stored ones of the embedded model (`benchmarks.month_labels`), with confidences from the model alone (plain) or
+weighed against a text classifier (encoder). 28 ordinary days come before day 1. For each
 seed there is a month without incident, one month per incident (provider change day 9 announced and silent, Spanish
 traffic day 14, a reviewer going bad day 18, a guideline edit day 22, an injection wave day 26) and one with all five.
 They share traffic, audits and reviewers up to the incident. With even seeds somebody repairs an incident after 4 days.
@@ -29,7 +30,7 @@ from typing import get_args
 import numpy as np
 import orjson
 
-from benchmarks._month_data import Pool, load_pool
+from benchmarks._month_data import Method, Pool, load_pool
 from benchmarks._month_plan import PLANTED, WARMUP_DAYS, IncidentKind, planted
 from benchmarks._month_replay import Month, Replay, months_of
 from benchmarks._month_score import false_alarm_lines, incident_table, outcomes
@@ -70,10 +71,10 @@ def replay_seed(
     return months
 
 
-def _work(given: tuple[str, int, int, int, bool]) -> dict[str, Month]:
-    place, seed, days, items, only_null = given
+def _work(given: tuple[str, int, int, int, bool, Method]) -> dict[str, Month]:
+    place, seed, days, items, only_null, method = given
     return replay_seed(
-        load_pool(),
+        load_pool(method),
         Path(place) / f"seed-{seed}",
         seed,
         days=days,
@@ -113,7 +114,8 @@ def simulate(given: argparse.Namespace, place: str) -> Iterator[dict[str, Month]
     """Yield the months of each seed."""
     seeds = range(given.first_seed, given.first_seed + given.months)
     work = [
-        (str(given.keep or place), seed, given.days, given.items_per_day, given.only_null) for seed in seeds
+        (str(given.keep or place), seed, given.days, given.items_per_day, given.only_null, given.method)
+        for seed in seeds
     ]
     begun = time.monotonic()
     with ProcessPoolExecutor(given.jobs) as processes:
@@ -131,6 +133,9 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--items-per-day", type=int, default=400)
     parser.add_argument("--only-null", action="store_true", help="only the months without incident")
+    parser.add_argument(
+        "--method", choices=get_args(Method), default="plain", help="how confidences are made"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--json", type=Path, help="where all alarms, causes and findings are written")
     parser.add_argument(

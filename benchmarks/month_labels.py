@@ -12,8 +12,10 @@ with encoder. The other four are asked with the same model and the same method u
 - injection: 90 of its toxic comments, each in one of six attacks (``data/month_attacks.json``);
 - spanish: 60 texts of our own (``data/month_spanish.jsonl``).
 
-Each answer's distribution goes through the base project's fitted calibrator, as production would do. A row has the
-content hash of the text it was made from, the condition, label, raw and calibrated confidence; texts and gold of the
+Each answer's distribution goes through a calibrator fitted on the base project's 200 calibration items, as production
+would do, in two ways: the base run's own, which weighs the model against a text classifier over an encoder
+(`encoder`), and one of the model's answers alone (`plain`). A row has the content hash of the text it was made from, the
+condition, the raw label and confidence, and both ways' label and confidence; texts and gold of the
 shared set stay out (its licence), they are read from ``$LABELPROOF_SHARED_DATA`` when the month is replayed.
 """
 
@@ -34,7 +36,7 @@ import orjson
 import yaml
 
 from benchmarks.shared_sets import SETS, write_project
-from evaluation.calibration import FittedCalibrator
+from evaluation.calibration import FittedCalibrator, fit_calibrator
 from evaluation.text_classifier import TextClassifier
 from labelproof.spec.hashing import digest_text
 
@@ -148,12 +150,13 @@ ORDER BY i.external_id
 """
 
 
-def collect(place: Path, base_text: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the file. ``base_text``: the shared set's id -> text, for what an attack was made from."""
+def collect(place: Path, gold: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the file. ``gold``: the base project's gold rows by id."""
     from agents.encoder import open_encoder
 
     calibrator, classifier, leaves = _calibrator(_database(place / "base"))
     encoder = open_encoder("minilm")
+    plain: FittedCalibrator | None = None
     for condition in CONDITIONS:
         path = _database(place / condition)
         if path is None:
@@ -168,22 +171,32 @@ def collect(place: Path, base_text: Mapping[str, str]) -> Iterator[dict[str, Any
         )
         encoded = classifier.log_probs(np.asarray(encoder.encode([row["text"] for row in rows])))
         found = calibrator.predict(scores, encoded)
+        if plain is None:  # base comes first
+            own = [k for k, row in enumerate(rows) if gold[row["external_id"]]["split"] == "calibration"]
+            plain = fit_calibrator(scores[own], [gold[rows[k]["external_id"]]["label"] for k in own], leaves)
+        alone = plain.predict(scores)
         wrong = 0
         for place_, (row, one) in enumerate(zip(rows, labelled, strict=True)):
             source, attack = row["text"], None
             if condition == "injection":
-                source = base_text[row["external_id"].removeprefix("inj-")]
+                source = gold[row["external_id"].removeprefix("inj-")]["text"]
                 attack = next(k for k, t in enumerate(attacks()) if t.format(t=source) == row["text"])
             normalized = orjson.loads(row["normalized"])
             said = {"label": found.labels[place_], "confidence": round(float(found.confidence[place_]), 6)}
-            if row["confidence"] is not None:  # base: its run calibrated it, out of fold for its calibration items
+            if (
+                row["confidence"] is not None
+            ):  # base: its run calibrated it, out of fold for its calibration items
                 wrong += said["label"] != row["label"]
                 said = {"label": row["label"], "confidence": row["confidence"]}
             yield {
                 "text_hash": digest_text(source),
                 "condition": condition,
                 **({} if attack is None else {"attack": attack}),
-                **said,
+                "encoder": said,
+                "plain": {
+                    "label": alone.labels[place_],
+                    "confidence": round(float(alone.confidence[place_]), 6),
+                },
                 "raw_label": one["label"],
                 "raw_confidence": round(math.exp(max(one["log_probs"])), 6),
                 "manipulation": [*normalized["manipulation"], *one["manipulation"]],
@@ -228,7 +241,7 @@ def main() -> None:
         ask(given.folder)
     else:
         gold = (given.folder / "base" / "gold.jsonl").read_bytes().splitlines()
-        rows = list(collect(given.folder, {row["id"]: row["text"] for row in map(orjson.loads, gold)}))
+        rows = list(collect(given.folder, {row["id"]: row for row in map(orjson.loads, gold)}))
         lines = b"\n".join(orjson.dumps(row, option=orjson.OPT_SORT_KEYS) for row in rows) + b"\n"
         with LABELS.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") as out:
             out.write(lines)
