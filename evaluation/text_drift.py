@@ -87,7 +87,8 @@ def _features(texts: Sequence[str]) -> sparse.csr_matrix:
             mixed ^= mixed >> np.uint64(29)
         inside = text_of[:n] == text_of[width - 1 : width - 1 + n]
         bucket = (mixed >> np.uint64(40)).astype(np.int64) % half
-        pair = np.unique(text_of[:n][inside] * half + bucket[inside])
+        pair = np.sort(text_of[:n][inside] * half + bucket[inside])  # np.unique hashes: five times slower
+        pair = pair[np.concatenate([[True], pair[1:] != pair[:-1]])] if len(pair) else pair
         row = pair // half
         length = np.sqrt(2.0 * np.bincount(row, minlength=len(codes)))[row]
         found.append((row, pair % half + place * half, 1 / length))

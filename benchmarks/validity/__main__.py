@@ -23,6 +23,7 @@ MODULES = (
     "experiments",
     "root_causes",
     "meta_analysis",
+    "drift",
 )
 """One module each with ``simulate(replicates, seed) -> rows``."""
 OUT = Path(__file__).parent / "results"

@@ -17,10 +17,44 @@ from labelproof.spec.project import ProjectFolder, find_project
 from labelproof.store import TraceStore
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
-ENGLISH = (
-    "the and you this that with for what they about people game music food today great really bad".split()
-)
-SPANISH = "que los las para como pero muy porque todo cuando juego comida gracias bueno nunca siempre".split()
+ENGLISH = [
+    "the",
+    "and",
+    "you",
+    "this",
+    "that",
+    "with",
+    "for",
+    "what",
+    "they",
+    "about",
+    "people",
+    "game",
+    "music",
+    "food",
+    "today",
+    "great",
+    "really",
+    "bad",
+]
+SPANISH = [
+    "que",
+    "los",
+    "las",
+    "para",
+    "como",
+    "pero",
+    "muy",
+    "porque",
+    "todo",
+    "cuando",
+    "juego",
+    "comida",
+    "gracias",
+    "bueno",
+    "nunca",
+    "siempre",
+]
 
 
 def drift_project(folder: Path, *, monitoring: str = "", name: str = "mini") -> ProjectFolder:
@@ -73,7 +107,7 @@ def write_days(
         confidence = rng.beta(day.sure, 1.0, day.n)
         meta = [{"language": "es" if es else "en"} if language_column else {} for es in spanish]
         same: dict[str, Any] = {"run_id": [run] * day.n, "item_id": ids, "ts": [when] * day.n}
-        runs = {
+        runs: dict[str, list[Any]] = {
             "run_id": [run] * 2,
             "event": ["started", "finished"],
             "project": [project] * 2,

@@ -14,7 +14,15 @@ import numpy as np
 from evaluation._arrays import BoolArray
 from evaluation.drift import DriftDetector, replay
 from labelproof.report.drift.provider import measure_provider
-from labelproof.report.drift.read import DAY, Traffic, day_number, day_start, days_of_work, main_version
+from labelproof.report.drift.read import (
+    DAY,
+    EPOCH,
+    Traffic,
+    day_number,
+    day_start,
+    days_of_work,
+    main_version,
+)
 from labelproof.report.drift.sentinel import SentinelVerdict, sentinel_verdict
 from labelproof.report.drift.streams import (
     Shift,
@@ -134,7 +142,8 @@ class _Look:
         position = np.arange(len(last))
         if alarm is None:
             known = np.array(sorted({*state.reference, *state.watched}), dtype=np.int64)
-            recent = int((last[known] > day_number(self.now) - self.policy.window_days).sum())
+            begin = (self.now - EPOCH) / DAY - self.policy.window_days
+            recent = int((last[known] + 1 > begin).sum())
             split = min(max(len(known) - max(recent, 1), state.min_batches), len(known) - 1)
             before, after = np.isin(position, known[:split]), np.isin(position, known[split:])
         else:
