@@ -13,6 +13,10 @@ _LINE = 44
 _WIDE, _LABELS, _NUMBERS = 360, 182, 218
 _SLACK = 1e-6
 """So far may the shares' sum be from the difference: sums of floating-point numbers, not of a model."""
+SHAPLEY = (
+    "Each bar is a component's Shapley share: what it changes, averaged over all orders of changing the "
+    "components; the bars sum to the difference."
+)
 
 
 class ShareLike(Protocol):
@@ -37,10 +41,11 @@ def waterfall_plot(
     a: str = "A",
     b: str = "B",
     subject: str = "",
+    how: str = SHAPLEY,
 ) -> Plot:
     """Return how the components' shares lead from ``value_a`` to ``value_b``, in the metric's own unit.
 
-    Shares keep their order. ``ConfigError`` when they do not sum to the difference: such a picture would lie.
+    Shares keep their order; ``how`` says what they are. ``ConfigError`` when they do not sum to the difference: such a picture would lie.
     """
     import altair as alt
 
@@ -113,9 +118,7 @@ def waterfall_plot(
     return finished(
         alt.layer(*layers).properties(width=_LABELS + _WIDE + _NUMBERS, height=_LINE * len(lines)),
         title=title,
-        subtitle=(f"{subject}. " if subject else "")
-        + "Each bar is a component's Shapley share: what it changes, averaged over all orders of changing the "
-        "components; the bars sum to the difference. Thin line: 95 % interval of the share.",
+        subtitle=(f"{subject}. " if subject else "") + how + " Thin line: 95 % interval of the share.",
         alt_text=f"Waterfall from {a} to {b} over {len(shares)} components. {title}.",
         rows=[
             {"component": one["label"], "share": one["numbers"], "interval": one["interval"]} for one in lines
