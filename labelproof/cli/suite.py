@@ -99,7 +99,13 @@ def run(
                     listen=listen,
                 )
             guardrails = _guardrails(opened, work, [one.name for one in suites])
+            findings = _findings(opened, work, results, guardrails)
         _show(results, guardrails, html, as_json=as_json)
+        if findings and not as_json:
+            for one in findings:
+                console().print(
+                    f"finding: {command_name()} findings show {one}", markup=False, soft_wrap=True
+                )
         if any(found.state == "broken" for found in guardrails):
             raise typer.Exit(EXIT_NO)
 
@@ -201,6 +207,35 @@ def _show_plan(planned: Plan, cases: dict[str, int], *, as_json: bool, only_plan
 
     extra = {"n_calls": planned.n_calls, "cost_usd": planned.cost_usd, "seconds": planned.seconds}
     emit_json({"cases": cases, **asdict(planned), **extra})
+
+
+def _findings(
+    opened: TraceStore,
+    work: Workload,
+    results: Sequence[SuiteResult],
+    guardrails: Sequence[SuiteGuardrail],
+) -> list[str]:
+    """Open a finding for each broken guardrail, and return their ids."""
+    from datetime import UTC, datetime
+
+    from labelproof.report.findings.hooks import open_from_suite
+
+    found: list[str] = []
+    for result in results:
+        mine = [
+            rail
+            for rail in guardrails
+            if rail.metric.removeprefix("suite:").partition("/")[0] == result.suite
+        ]
+        found += open_from_suite(
+            opened,
+            work.folder,
+            mine,
+            strategy=work.strategy.name,
+            suite_run_id=result.suite_run_id,
+            now=datetime.now(UTC),
+        )
+    return found
 
 
 def _agree(planned: Plan, cases: dict[str, int], *, yes: bool, quiet: bool) -> None:

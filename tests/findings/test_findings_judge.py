@@ -42,6 +42,7 @@ def share(right: int, n: int) -> Reading:
         ("failed_rate <= 0.02 proven", share(0, 400), "holds"),
         ("review_age_hours <= 24", Reading(value=25.0, n=3), "fails"),
         ("review_age_hours <= 24", Reading(value=3.0, n=1), "holds"),
+        ("review_age_hours <= 24", Reading(value=0.0, n=0), "holds"),  # nothing waits
         ("cost_per_1000 <= 2", Reading(reason="a price is unknown"), "waits"),
         ("items right >= 0.9", Reading(value=1.0, n=9, expected_n=10), "waits"),
         ("items right >= 0.9", Reading(value=0.9, n=10, expected_n=10), "holds"),

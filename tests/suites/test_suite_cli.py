@@ -119,6 +119,7 @@ def test_a_broken_guardrail_is_exit_1(
         found = invoke("run", folder, "robustness", "--n", "12", "--yes", "--strategy", "candidate")
         assert found[0] == code, found[1]
         assert f"guardrail suite:robustness/case_upper: {word}; failure rate +66.7%" in found[1]
+        assert ("finding: " in found[1]) == (word == "broken")
         again = _json(invoke("run", folder, "robustness", "--n", "12", "--strategy", "candidate", "--json"))
         assert again["guardrails"][0]["state"] == word
 

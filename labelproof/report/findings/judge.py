@@ -118,7 +118,9 @@ def needed_n(clause: Clause, reading: Reading) -> int:
         return clause.min_n
     if clause.kind == "items":
         return max(1, reading.expected_n or 1)
-    return MIN_N if clause.kind == "metric" and clause.metric in SHARES else 1
+    if clause.kind == "suite":
+        return 1
+    return MIN_N if clause.metric in SHARES else 0  # no open task: nobody waits, and that is an age of 0
 
 
 def miss_level(look: int, delta: float) -> float:

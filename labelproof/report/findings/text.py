@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from labelproof.spec.monitoring import Level
 
 MOST_ITEMS = 10
+MOST_WORDS = 500
 _STYLE: dict[str, str] = {"critical": "bold red", "major": "yellow", "minor": ""}
 _SAID: dict[str, str] = {
     "opened": "opened",
     "edited": "edited",
     "assigned": "assigned",
     "noted": "note",
-    "checked": "check",
     "closed": "closed",
     "reopened": "opened again",
     "accepted": "accepted",
@@ -99,9 +99,9 @@ def show(finding: Finding, now: datetime, *, program: str) -> RenderableType:
     last = finding.last_note
     if last is not None and last.reason:
         lines.append(("Last look", f"{last.ts:%Y-%m-%d %H:%M} {last.reason}"))
-    numbers = {k: v for k, v in finding.evidence.items() if k not in ("sql", "items") and v not in (None, "")}
+    numbers = evidence_numbers(finding)
     if numbers:
-        lines.append(("Numbers", ", ".join(f"{key} {value}" for key, value in numbers.items())))
+        lines.append(("Numbers", ", ".join(f"{key} {value}" for key, value in numbers)))
     parts: list[RenderableType] = [
         Text(f"{finding.finding_id}  {one_text(finding.title)}", "bold"),
         _pairs(lines),
@@ -176,18 +176,61 @@ def _evidence(finding: Finding, program: str) -> list[RenderableType]:
     return parts
 
 
+def evidence_numbers(finding: Finding) -> list[tuple[str, str]]:
+    """Return (name, value) of the evidence's single numbers, words and short lists, for people."""
+    found = []
+    for key, value in finding.evidence.items():
+        if key in ("sql", "items", "n_items", "strategy_fp") or value in (None, "", [], {}):
+            continue
+        if not isinstance(value, Mapping):
+            found.append((key.replace("_", " "), number_text(value)))
+    return found
+
+
+def number_text(value: Any) -> str:
+    """Return a value of the evidence in few characters."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(number_text(one) for one in value[:12]) + (" …" if len(value) > 12 else "")
+    return str(value)[:MOST_WORDS]
+
+
+def folded(events: Sequence[FindingEvent]) -> list[tuple[FindingEvent, int]]:
+    """Return a history in its order; of more than two looks in a row that said the same, the last one and how many."""
+    found: list[tuple[FindingEvent, int]] = []
+    for event in events:
+        if found and len(found) > 1 and _alike(found[-1][0], event) and _alike(found[-2][0], event):
+            found[-1] = (event, found[-1][1] + 1)
+        else:
+            found.append((event, 1))
+    return found
+
+
+def _alike(one: FindingEvent, other: FindingEvent) -> bool:
+    if one.event != "checked" or other.event != "checked":
+        return False
+    return look_word(one) == look_word(other)
+
+
+def look_word(event: FindingEvent) -> str:
+    """Return what a look at a check said: held, failed, or not decided."""
+    return "not decided" if event.check_held is None else "held" if event.check_held else "failed"
+
+
 def _history(events: Sequence[FindingEvent]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=20)
     table.add_column(overflow="fold")
-    for event in events:
+    for event, n in folded(events):
+        said = f"check {look_word(event)}" if event.event == "checked" else _SAID[event.event]
         table.add_row(
             f"{event.ts:%Y-%m-%d %H:%M}",
-            _SAID[event.event],
+            said,
             Text(one_text(event.actor)),
-            Text(event_words(event)),
+            Text((f"({n} looks, the last:) " if n > 1 else "") + event_words(event)),
         )
     return table
 
@@ -201,8 +244,6 @@ def event_words(event: FindingEvent) -> str:
             for name in ("title", "severity", "owner", "cause", "action", "check", "check_runs")
             if (value := getattr(event, name)) is not None
         ]
-    if event.event == "checked" and event.check_held is not None:
-        said.append("held" if event.check_held else "failed")
     if event.due is not None and event.event != "opened":
         said.append(f"due {event.due:%Y-%m-%d}")
     if event.reason:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from labelproof.report.findings.model import Finding, FindingEvent
 from labelproof.report.findings.register import Risk
-from labelproof.report.findings.text import age_text, event_words
+from labelproof.report.findings.text import age_text, event_words, evidence_numbers, folded, look_word
 from labelproof.report.visible_text import Segment, segments
 from labelproof.review.web._view_lead import short_id
 from labelproof.review.web._view_words import at_time
@@ -21,7 +21,6 @@ _EVENTS = {
     "edited": "Edited",
     "assigned": "Assigned",
     "noted": "Note",
-    "checked": "Check",
     "closed": "Closed",
     "reopened": "Opened again",
     "accepted": "Accepted",
@@ -92,11 +91,7 @@ def finding_view(one: Finding, now: datetime) -> dict[str, Any]:
         "unheld": one.state == "open" and one.check is not None and one.check_held < one.check_runs,
         "last_look": None if last is None else (at_time(last.ts), segments(last.reason or "")),
         "watched": None if watched is None else at_time(watched),
-        "numbers": [
-            (key, segments(_number(value)))
-            for key, value in one.evidence.items()
-            if key not in ("sql", "items", "n_items") and value not in (None, "", [], {})
-        ],
+        "numbers": [(key, segments(value)) for key, value in evidence_numbers(one)],
         "sql": segments(sql) if isinstance(sql, str) and sql.strip() else None,
         "items": [
             (f"/p/{quote(one.project)}/item/{quote(item_id, safe='')}", short_id(item_id), right)
@@ -108,24 +103,17 @@ def finding_view(one: Finding, now: datetime) -> dict[str, Any]:
 
 
 def history(events: Sequence[FindingEvent]) -> list[HistoryRow]:
-    """Return the history, newest first; looks that said the same kind of thing in a row stand as one, the newest."""
-    rows: list[HistoryRow] = []
-    before: FindingEvent | None = None
-    for event in reversed(events):
-        if before is not None and _same_look(before, event):
-            last = rows[-1]
-            rows[-1] = HistoryRow(at=last.at, what=last.what, by=last.by, words=last.words, n=last.n + 1)
-        else:
-            rows.append(
-                HistoryRow(
-                    at=at_time(event.ts),
-                    what=_EVENTS[event.event],
-                    by=segments(event.actor),
-                    words=segments(event_words(event)),
-                )
-            )
-        before = event
-    return rows
+    """Return the history, newest first; many looks in a row that said the same stand as one, the newest."""
+    return [
+        HistoryRow(
+            at=at_time(event.ts),
+            what=f"Check {look_word(event)}" if event.event == "checked" else _EVENTS[event.event],
+            by=segments(event.actor),
+            words=segments(event_words(event)),
+            n=n,
+        )
+        for event, n in reversed(folded(events))
+    ]
 
 
 def risk_rows(risks: Sequence[Risk]) -> list[dict[str, Any]]:
@@ -146,17 +134,3 @@ def risk_rows(risks: Sequence[Risk]) -> list[dict[str, Any]]:
         }
         for one in risks
     ]
-
-
-def _same_look(newer: FindingEvent, older: FindingEvent) -> bool:
-    if newer.event != "checked" or older.event != "checked":
-        return False
-    return (newer.check_held or 0) == 0 and (older.check_held or 0) == 0
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return ", ".join(_number(one) for one in value[:12]) + (" …" if len(value) > 12 else "")
-    return str(value)[:2_000]
