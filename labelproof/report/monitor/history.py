@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,23 +72,20 @@ def series_of(store: TraceStore, project: str, metric: str, *, kind: str | None 
     """
     params = {"project": project, "subject": metric, "kind": kind}
     rows = store.query(HISTORY, params, fresh=True, only=("measurements",)).to_pylist()
-    points = tuple(
-        Point(
-            at=row["ts"],
-            n=int(row["n"] or 0),
-            reason=row["reason"] or "",
-            **{
-                name: row[name]
-                for name in ("value", "low", "high", "bound", "side", "state", "evidence", "evidence_needed")
-            },
-        )
-        for row in reversed(rows)
-    )
+    points = tuple(point_of(row) for row in reversed(rows))
     return Series(
         metric=metric,
         kind=rows[0]["kind"] if rows else kind or "",
         points=points,
         sql=filled_in(HISTORY, params),
+    )
+
+
+def point_of(row: Mapping[str, Any]) -> Point:
+    """Return a row of `measurements` as a point of its series."""
+    names = ("value", "low", "high", "bound", "side", "state", "evidence", "evidence_needed")
+    return Point(
+        at=row["ts"], n=int(row["n"] or 0), reason=row["reason"] or "", **{name: row[name] for name in names}
     )
 
 

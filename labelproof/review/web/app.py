@@ -31,6 +31,7 @@ def make_app(desk: Desk, office: Office, settings: WebSettings, *, clock: Clock 
     from labelproof.review.web.findings_pages import router as findings_pages
     from labelproof.review.web.lead_pages import router as lead_pages
     from labelproof.review.web.look_pages import router as look_pages
+    from labelproof.review.web.monitor_pages import router as monitor_pages
     from labelproof.review.web.task_pages import router as task_pages
 
     now = clock or _utc_now
@@ -45,7 +46,15 @@ def make_app(desk: Desk, office: Office, settings: WebSettings, *, clock: Clock 
     app.state.drawings = Drawings()
     app.state.templates = templates(assets)
     app.add_route("/static/{name}", assets.serve, methods=["GET"])
-    for pages in (auth_pages, task_pages, lead_pages, look_pages, compare_pages, findings_pages):
+    for pages in (
+        auth_pages,
+        task_pages,
+        lead_pages,
+        look_pages,
+        compare_pages,
+        findings_pages,
+        monitor_pages,
+    ):
         app.include_router(pages)
     add_handlers(app)
     # The last one added is the first one passed.
