@@ -15,6 +15,9 @@ from labelproof.cli._common import command_name, console, emit_json, user_errors
 from labelproof.spec.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from labelproof.report.playbook.start import Start
     from labelproof.scaffold import NewProject
     from labelproof.spec.labels import LabelSchema
 
@@ -57,6 +60,20 @@ def init(
             "--id-column", help="Column of --items that names each item.", show_default="id, if there"
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="playbook:ENTRY|PROJECT[/STRATEGY]",
+            help="Start with a strategy that was measured elsewhere: its prompts and experiment rule come along.",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store", envvar="LABELPROOF_STORE", help="Trace store whose playbook `--from playbook:` reads."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make projects/NAME: label schema, guideline, two strategies and data; it runs at once."""
@@ -74,16 +91,42 @@ def init(
             text_column=text_column,
             id_column=id_column,
         )
-        _write(target, render(project), project)
-        steps = _next_steps(project)
+        start = None if source is None else _start(source, schema, store)
+        rendered = render(project)
+        _write(target, rendered if start is None else start.into(rendered), project)
+        steps = _next_steps(project, start)
         if as_json:
             found = sorted(str(path) for path in target.rglob("*") if path.is_file())
-            emit_json({"project": name, "folder": str(target), "files": found, "next": steps})
+            told = {} if start is None else {"copied": start.copied, "to_do": start.to_do}
+            emit_json({"project": name, "folder": str(target), "files": found, "next": steps, **told})
             return
         out = console()
         out.print(f"made [bold]{target}[/]")
+        if start is not None:
+            _tell(out, start)
         for command, why in steps.items():
             out.print(f"  [cyan]{command}[/]\n      [dim]{why}[/]")
+
+
+def _start(source: str, schema: LabelSchema, store: str | None) -> Start:
+    from labelproof.report.playbook.start import start_from
+    from labelproof.store import default_store, open_store
+
+    return start_from(source, schema, lambda: open_store(store or default_store(), create=False))
+
+
+def _tell(out: Console, start: Start) -> None:
+    """Say what was taken over and what people must write; names of others stay inert."""
+    from rich.text import Text
+
+    from labelproof.report.compare.text import one_text
+
+    out.print("taken over:")
+    for line in start.copied:
+        out.print(Text(f"  {one_text(line)}"), soft_wrap=True)
+    out.print("for you to write or to look at:")
+    for line in start.to_do:
+        out.print(Text(f"  {one_text(line)}"), soft_wrap=True)
 
 
 def _check_name(name: str, target: Path) -> None:
@@ -158,7 +201,7 @@ def _validate(draft: Path, project: NewProject) -> None:
         )
 
 
-def _next_steps(project: NewProject) -> dict[str, str]:
+def _next_steps(project: NewProject, start: Start | None) -> dict[str, str]:
     """Return command → why, in the order to type them."""
     me, name = command_name(), project.name
     steps = {
@@ -166,6 +209,8 @@ def _next_steps(project: NewProject) -> dict[str, str]:
         f"{me} plan {name}": "items, tokens, time and cost; nothing is spent",
         f"{me} run {name}": "label everything with the embedded model",
     }
+    if start is not None:
+        steps[f"{me} experiment run {name} --arms baseline,champion"] = "does it help here too? (needs gold)"
     if project.has_gold:
         steps[f"{me} score {name}"] = "accuracy against the gold labels, with intervals"
     else:

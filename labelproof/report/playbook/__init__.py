@@ -1,0 +1,1 @@
+"""What changes of strategy did in all projects, and what that says for a new one."""
