@@ -14,7 +14,6 @@ from labelproof.spec.errors import LabelproofError
 
 POOL = "labelproof"
 BUSY_S = 30.0
-ZOMBIE_AUTOMATION = "labelproof: mark dead runs as crashed"
 
 
 class StackError(LabelproofError):
@@ -105,30 +104,6 @@ class PrefectApi:
         if not pools:
             self.call("POST", "/work_pools/", {"name": name, "type": "process"})
 
-    def ensure_zombie_automation(self, *, within_s: float) -> bool:
-        """Make runs whose process died visible as Crashed; True if something had to be written."""
-        wanted = zombie_automation(within_s)
-        same_name = self.call(
-            "POST",
-            "/automations/filter",
-            {"automations": {"name": {"any_": [wanted["name"]]}}},
-        )
-        for extra in same_name[1:]:
-            self.call("DELETE", f"/automations/{extra['id']}")
-        if not same_name:
-            self.call("POST", "/automations/", wanted)
-            return True
-        found = same_name[0]
-        trigger = {key: found["trigger"].get(key) for key in wanted["trigger"]}
-        same_sets = all(
-            sorted(trigger[key] or []) == sorted(wanted["trigger"][key])
-            for key in ("after", "expect", "for_each")
-        )
-        if same_sets and trigger["within"] == wanted["trigger"]["within"]:
-            return False
-        self.call("PUT", f"/automations/{found['id']}", wanted)
-        return True
-
     # -- deployments and schedules -------------------------------------------------------------
     def deployments(self, pool: str = POOL) -> list[dict[str, Any]]:
         """Return the pool's deployments as the API gives them, plus ``flow_name``; ordered by name."""
@@ -184,8 +159,29 @@ class PrefectApi:
 
     def crash(self, run_id: str, message: str) -> None:
         """Mark a run whose process was stopped as Crashed, so that it does not look alive forever."""
-        state = {"type": "CRASHED", "name": "Crashed", "message": message}
+        self._end(run_id, "CRASHED", "Crashed", message)
+
+    def cancel(self, run_id: str, message: str) -> None:
+        """Mark a run that somebody was cancelling as Cancelled: its process is gone, as they wanted."""
+        self._end(run_id, "CANCELLED", "Cancelled", message)
+
+    def _end(self, run_id: str, kind: str, name: str, message: str) -> None:
+        state = {"type": kind, "name": name, "message": message}
         self.call("POST", f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
+
+    def emit(self, event: str, resource_id: str, payload: dict[str, Any], *, id_: str | None = None) -> None:
+        """Record an event that automations can react to. ``id_``: a UUID that the same happening always has."""
+        from datetime import UTC, datetime
+        from uuid import uuid4
+
+        body = {
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": event,
+            "resource": {"prefect.resource.id": resource_id},
+            "payload": payload,
+            "id": id_ or str(uuid4()),
+        }
+        self.call("POST", "/events", [body])
 
     def is_worker_online(self, name: str, *, since: float, pool: str = POOL) -> bool:
         """Return whether worker ``name`` sent a heartbeat after ``since`` (seconds of the epoch)."""
@@ -229,49 +225,3 @@ class PrefectApi:
             int(self.call("POST", "/task_runs/count", done)),
             int(self.call("POST", "/events/filter", {"limit": 1})["total"]),
         )
-
-
-_NO_ZOMBIE = (
-    "heartbeat",
-    "Completed",
-    "Failed",
-    "Cancelled",
-    "Crashed",
-    "Suspended",
-    "Paused",
-)
-
-
-def zombie_automation(within_s: float) -> dict[str, Any]:
-    """Return the automation that marks a run Crashed when its heartbeats stop without an end.
-
-    A heartbeat arms it; another heartbeat, an end, or a suspension that waits for a person satisfies
-    it; silence for ``within_s`` fires it. An end under a name of its own is safe too: Prefect refuses
-    to crash a run that has ended.
-    """
-    return {
-        "name": ZOMBIE_AUTOMATION,
-        "description": "Written by `labelproof up`. A run whose process died without saying so.",
-        "enabled": True,
-        "trigger": {
-            "type": "event",
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            "match_related": {},
-            "after": ["prefect.flow-run.heartbeat"],
-            "expect": [f"prefect.flow-run.{name}" for name in _NO_ZOMBIE],
-            "for_each": ["prefect.resource.id"],
-            "posture": "Proactive",
-            "threshold": 1,
-            "within": within_s,
-        },
-        "actions": [
-            {
-                "type": "change-flow-run-state",
-                "name": "Crashed",
-                "state": "CRASHED",
-                "message": f"No heartbeat for {within_s:.0f} s: its process is gone.",
-            }
-        ],
-        "actions_on_trigger": [],
-        "actions_on_resolve": [],
-    }

@@ -21,6 +21,7 @@ from labelproof.stack.paths import StackPaths, read_json, stack_paths
 from labelproof.stack.plan import Options, make_supervisor
 from labelproof.stack.procs import is_alive, send, wait_until
 from labelproof.stack.setup import PREFECT_YAML, apply_schedules, schedule_lines
+from labelproof.stack.webhook import VARIABLE, ensure_webhook, wanted_url
 
 Report = Callable[[str], None]
 
@@ -69,9 +70,13 @@ def up(root: Path, options: Options, *, report: Report) -> Started:
     paths = stack_paths(root)
     state = read_json(paths.state)
     if _is_supervised(state) and state.get("phase") == "ready":
-        if options.schedules is not None:
+        webhook = wanted_url()
+        if options.schedules is not None or webhook is not None:
             with PrefectApi(state["api_url"]) as api:
-                apply_schedules(api, {}, options.schedules)
+                if options.schedules is not None:
+                    apply_schedules(api, {}, options.schedules)
+                if webhook is not None:
+                    ensure_webhook(api, webhook, link=state.get("review_url"))
         return Started(state=state, was_running=True)
     # Errors of the user show here, before a process without a terminal would meet them.
     process = None
@@ -115,6 +120,8 @@ def _outer_env(root: Path) -> dict[str, str]:
         env["PREFECT_API_URL"] = named
     else:
         del env["PREFECT_API_URL"]
+    if webhook := os.environ.get(VARIABLE):
+        env[VARIABLE] = webhook
     return env
 
 

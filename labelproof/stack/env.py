@@ -27,6 +27,8 @@ _TUNABLE = {
 }
 """Defaults of ours that the user's own environment overrides."""
 
+_NOT_PASSED_ON = ("PYTHONDONTWRITEBYTECODE", "LABELPROOF_WEBHOOK_URL")
+
 _FIXED = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -56,9 +58,10 @@ def service_env(root: Path | str, api_url: str, extra: Mapping[str, str]) -> dic
     """Return the whole environment of a service process, ``extra`` last.
 
     Byte code is written even if the caller's shell forbids it: Prefect imports twice as fast with it.
-    The checkout that runs now is first on PYTHONPATH, so that flows import the same Labelproof.
+    The checkout that runs now is first on PYTHONPATH, so that flows import the same Labelproof. The webhook's address
+    is for the server's encrypted store only.
     """
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
     env.update(prefect_env(root, api_url))
     checkout = str(Path(__file__).resolve().parents[2])
     others = [part for part in env.get("PYTHONPATH", "").split(os.pathsep) if part]

@@ -21,8 +21,12 @@ from labelproof.stack.services import (
     prefect_worker,
     review_app,
 )
-from labelproof.stack.setup import StackSetup, drain, read_deployments
+from labelproof.stack.setup import StackSetup, drain, look_after, read_deployments
 from labelproof.stack.supervisor import Supervisor
+from labelproof.stack.webhook import wanted_url
+
+REVIEW_VARIABLE = "LABELPROOF_REVIEW_URL"
+"""Where people reach the review app; default: on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,8 @@ class Options:
     worker_limit: int = DEFAULT_WORKER_LIMIT
     review: bool = True
     """Also serve the review app, where there are projects to review."""
+    resume: bool = True
+    """Start runs again whose process died."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -83,8 +89,10 @@ def make_supervisor(
         port, url = 0, foreign
     reviews = options.review and any((root / "projects").glob("*/project.yaml"))
     review_port = free_port(REVIEW_PORT) if reviews else 0
+    public_url = os.environ.get(REVIEW_VARIABLE)
+    address = public_url or f"http://{HOST}:{review_port}"
     if options.worker:
-        links = {"LABELPROOF_REVIEW_URL": f"http://{HOST}:{review_port}"} if reviews else {}
+        links = {REVIEW_VARIABLE: address} if reviews else {}
         services.append(prefect_worker(limit=options.worker_limit, env=links))
     if reviews:
         services.append(review_app(review_port))
@@ -102,8 +110,16 @@ def make_supervisor(
             schedules=options.schedules,
             own_server=foreign is None,
             with_worker=options.worker,
+            webhook=wanted_url(),
+            review_url=address if reviews else public_url,
         ),
         drain=drain,
+        care=look_after if foreign is None and options.resume else None,
         report=report,
-        notes={"ui_url": url.removesuffix("/api"), "own_server": foreign is None},
+        notes={
+            "ui_url": url.removesuffix("/api"),
+            "own_server": foreign is None,
+            "resume": options.resume,
+            "review_url": address if reviews else public_url,
+        },
     )

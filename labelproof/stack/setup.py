@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from labelproof.spec.errors import ConfigError
 from labelproof.stack.api import PrefectApi
+from labelproof.stack.automations import ensure_automation, zombie_automation
+from labelproof.stack.caretaker import LOST_MESSAGE, close_stopped_runs, resume_due
 from labelproof.stack.env import HEARTBEAT_S, ROOT_VARIABLE, service_env
 from labelproof.stack.services import Context, worker_name
 from labelproof.stack.supervisor import Supervisor
+from labelproof.stack.webhook import ensure_webhook
 
 PREFECT_YAML = "prefect.yaml"
-STOPPED_MESSAGE = "Stopped by `labelproof down`; what was done is stored, run it again to resume."
 
 
 def read_deployments(root: Path) -> list[dict[str, Any]]:
@@ -59,6 +61,9 @@ class StackSetup:
     schedules: bool | None
     own_server: bool
     with_worker: bool
+    webhook: str | None = field(default=None, repr=False)
+    """Address for alarms, a secret; None = as it was, "off" = none."""
+    review_url: str | None = None
 
     def __call__(self, context: Context, supervisor: Supervisor) -> None:
         with PrefectApi(context.api_url) as api:
@@ -66,7 +71,8 @@ class StackSetup:
             api.ensure_pool()
             before = api.schedules()
             if self.own_server:
-                api.ensure_zombie_automation(within_s=3.0 * HEARTBEAT_S)
+                ensure_automation(api, zombie_automation(3.0 * HEARTBEAT_S))
+                ensure_webhook(api, self.webhook, link=self.review_url)
                 close_stopped_runs(api, worker_name(context.root))
             if self.with_worker:
                 supervisor.start_early("worker")
@@ -101,19 +107,16 @@ def apply_schedules(
     return target
 
 
-def close_stopped_runs(api: PrefectApi, worker: str) -> int:
-    """Mark runs of the pool Crashed that no process executes any more; returns how many.
+def look_after(context: Context, supervisor: Supervisor) -> None:
+    """Close the runs that died with this machine's worker, and start again what crashed and is due."""
+    from datetime import UTC, datetime
 
-    Called when ``worker`` does not run: its runs died with it. While other workers of the pool are
-    online nothing is closed: the runs may be theirs, and the automation on heartbeats finds dead ones.
-    """
-    if api.other_workers_online(worker):
-        return 0
-    count = 0
-    for run in api.runs(states=["RUNNING", "PENDING", "CANCELLING"], limit=200):
-        api.crash(run["id"], STOPPED_MESSAGE)
-        count += 1
-    return count
+    with PrefectApi(context.api_url) as api:
+        begun = supervisor.started_at("worker")
+        if begun is not None:
+            close_stopped_runs(api, worker_name(context.root), LOST_MESSAGE, before=begun)
+        for line in resume_due(api, datetime.now(UTC)):
+            supervisor.report(line)
 
 
 def drain(context: Context) -> None:

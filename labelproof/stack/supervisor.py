@@ -35,6 +35,9 @@ CALM_S = 60.0
 
 WAITING_STEP = "waiting for the server of a `labelproof run` that is not finished"
 
+CARE_S = 10.0
+"""Seconds between two looks at what the server runs."""
+
 Setup = Callable[[Context, "Supervisor"], None]
 """Writes pool, deployments, schedules and automations into a server that is ready."""
 
@@ -62,6 +65,8 @@ class Supervisor:
     port: int
     setup: Setup | None = None
     drain: Callable[[Context], None] | None = None
+    care: Setup | None = None
+    """Called every ``CARE_S`` while the stack is ready, in a thread of its own: see to runs whose process died."""
     report: Callable[[str], None] = lambda _: None
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     notes: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +77,7 @@ class Supervisor:
     _error: str | None = field(init=False, default=None)
     _step: str = field(init=False, default="")
     _born: float = field(init=False, default_factory=time.time)
+    _carer: threading.Thread | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.paths = stack_paths(self.root)
@@ -92,6 +98,7 @@ class Supervisor:
         try:
             self._start_all()
             self._enter("ready", "running")
+            self._start_caring()
             while not self._stop.wait(0.5):
                 self._restart_the_dead()
         except _Stopped:
@@ -220,9 +227,37 @@ class Supervisor:
                 f"{kept.service.name} ended; next start in {kept.backoff_s:.0f} s",
             )
 
+    def started_at(self, name: str) -> float | None:
+        """Return since when the service runs, seconds of the epoch; None while it does not."""
+        for kept in self._kept:
+            if kept.service.name == name and kept.guarded is not None:
+                return kept.started_at
+        return None
+
+    def _start_caring(self) -> None:
+        if self.care is not None:
+            self._carer = threading.Thread(target=self._keep_caring, name="labelproof-care", daemon=True)
+            self._carer.start()
+
+    def _keep_caring(self) -> None:
+        """Look after the runs until the end; what goes wrong is logged once, and tried again."""
+        trouble = ""
+        while self.care is not None and not self._stop.wait(CARE_S):
+            try:
+                self.care(self.context, self)
+            except Exception as error:  # noqa: BLE001  # a look that failed must not end all later ones
+                now = f"{type(error).__name__}: {error}"
+                if now != trouble:
+                    self.report(f"could not look after the runs: {now}")
+                trouble = now
+            else:
+                trouble = ""
+
     # -- stopping ------------------------------------------------------------------------------
     def _stop_all(self) -> None:
         self._stop.set()
+        if self._carer is not None:
+            self._carer.join(5.0)  # it starts no run any more; one request may still be on its way
         running = [kept for kept in reversed(self._kept) if kept.guarded is not None]
         drained = self.drain is None
         for kept in running:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from labelproof.stack import api_url
-from labelproof.stack.api import PrefectApi, StackError, is_healthy, zombie_automation
+from labelproof.stack.api import PrefectApi, StackError, is_healthy
+from labelproof.stack.automations import ensure_automation, zombie_automation
+from labelproof.stack.caretaker import close_stopped_runs
 from labelproof.stack.paths import StackPaths
-from labelproof.stack.setup import apply_schedules, close_stopped_runs
+from labelproof.stack.setup import apply_schedules
 
 
 class FakePrefect:
@@ -121,12 +123,12 @@ def test_the_automation_is_written_once_and_again_only_if_it_differs(fake: FakeP
     key = ("POST", "/automations/filter")
     with PrefectApi(fake.url) as api:
         fake.answers[key] = []
-        assert api.ensure_zombie_automation(within_s=90.0)
+        assert ensure_automation(api, zombie_automation(90.0))
         created = fake.changes()[-1][2]
         fake.answers[key] = [{"id": "a1", **created}]
-        assert not api.ensure_zombie_automation(within_s=90.0)
+        assert not ensure_automation(api, zombie_automation(90.0))
         assert len(fake.changes()) == 1
-        assert api.ensure_zombie_automation(within_s=45.0)
+        assert ensure_automation(api, zombie_automation(45.0))
         assert fake.changes()[-1][:2] == ("PUT", "/automations/a1")
 
 
@@ -136,17 +138,22 @@ def test_a_run_that_waits_for_a_person_is_no_dead_run() -> None:
 
 
 def test_runs_are_closed_only_when_no_other_worker_may_own_them(fake: FakePrefect) -> None:
-    fake.answers["POST", "/flow_runs/filter"] = [{"id": "r1"}]
+    fake.answers["POST", "/flow_runs/filter"] = [
+        {"id": "r1", "state_type": "RUNNING"},
+        {"id": "r2", "state_type": "CANCELLING"},
+    ]
     workers = ("POST", "/work_pools/labelproof/workers/filter")
     with PrefectApi(fake.url) as api:
         fake.answers[workers] = [{"name": "labelproof-other", "status": "ONLINE"}]
         assert close_stopped_runs(api, "labelproof-here") == 0
         assert fake.changes() == []
         fake.answers[workers] = [{"name": "labelproof-other", "status": "OFFLINE"}]
-        assert close_stopped_runs(api, "labelproof-here") == 1
-    method, path, body = fake.changes()[0]
-    assert (method, path) == ("POST", "/flow_runs/r1/set_state")
-    assert body["state"]["type"] == "CRASHED"
+        assert close_stopped_runs(api, "labelproof-here") == 2
+    ends = [(method, path, body["state"]["type"]) for method, path, body in fake.changes()]
+    assert ends == [
+        ("POST", "/flow_runs/r1/set_state", "CRASHED"),
+        ("POST", "/flow_runs/r2/set_state", "CANCELLED"),  # what somebody stops is not to go on by itself
+    ]
 
 
 def test_a_refusal_is_told_with_the_servers_words(fake: FakePrefect) -> None:
