@@ -169,7 +169,6 @@ def diagnose(
     The metric is the broken target's where root causes know it, else accuracy; when that did not fall, coverage.
     """
     from labelproof.report.rca.build import analyse, record
-
     from labelproof.report.rca.periods import Period
 
     since = min(one.change_from or now - RCA_DEFAULT for one in opened)
