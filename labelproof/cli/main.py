@@ -109,6 +109,9 @@ COMMANDS: tuple[Row, ...] = (
         "Watch",
     ),
     Row(
+        "rca", "labelproof.cli.rca", "rca", "Say why a rate changed, what was ruled out, what to do", "Watch"
+    ),
+    Row(
         "findings",
         "labelproof.cli.findings",
         "app",
@@ -120,6 +123,13 @@ COMMANDS: tuple[Row, ...] = (
         "labelproof.cli.report",
         "app",
         "Write a report for leadership, a model card or a data card",
+        "Watch",
+    ),
+    Row(
+        "playbook",
+        "labelproof.cli.playbook",
+        "app",
+        "Say which kinds of change helped on which kinds of project",
         "Watch",
     ),
     Row(
