@@ -114,6 +114,12 @@ async def leave_experiment_artifacts(
         )
 
 
+async def leave_suite_artifact(project: str, strategy: str, markdown: str, headline: str) -> None:
+    """Leave what the suites found."""
+    key = f"suite-{_slug(project)}-{_slug(strategy)}"
+    await acreate_markdown_artifact(markdown, key=key, description=headline)
+
+
 async def leave_monitor_artifact(project: str, markdown: str, headline: str) -> None:
     """Leave the table of a pass of the monitor."""
     await acreate_markdown_artifact(markdown, key=f"monitor-{_slug(project)}", description=headline)

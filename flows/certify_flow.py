@@ -10,6 +10,7 @@ from prefect import flow, task
 
 from flows.artifacts import leave_certify_artifacts, run_name, tag_flow_run
 from flows.params import CertifyParams
+from flows.retries import HOUR_S, retried_if_it_may_pass
 from labelproof.spec.hashing import short
 
 
@@ -39,10 +40,11 @@ def certify_task(params: CertifyParams) -> dict[str, Any]:
     return {**report.to_json(), "markdown": report.markdown(), "plots": [str(path) for path in plots]}
 
 
-@flow(name="certify", flow_run_name=run_name, persist_result=False)
+@flow(name="certify", flow_run_name=run_name, persist_result=False, timeout_seconds=6 * HOUR_S)
 async def certify(params: CertifyParams) -> dict[str, Any]:
     """Prove above which confidence a strategy may decide alone, or say why nothing can be proven yet."""
-    report = await asyncio.to_thread(certify_task, params)
+    async with retried_if_it_may_pass():
+        report = await asyncio.to_thread(certify_task, params)
     await tag_flow_run(
         project=report["project"], strategy=report["strategy"], fingerprint=short(report["strategy_fp"])
     )

@@ -14,6 +14,7 @@ from agents.run.drive import drive
 from flows import label_flow
 from flows.artifacts import add_tags, leave_experiment_artifacts, leave_plan_artifact
 from flows.params import ArmParams, ExperimentParams
+from flows.retries import HOUR_S
 from labelproof.spec.errors import LabelproofError
 from labelproof.spec.hashing import short
 
@@ -98,7 +99,7 @@ async def experiment_arm(params: ArmParams) -> dict[str, Any]:
     return dict(done.summary)
 
 
-@flow(name="experiment", flow_run_name=experiment_name, persist_result=False)
+@flow(name="experiment", flow_run_name=experiment_name, persist_result=False, timeout_seconds=72 * HOUR_S)
 async def experiment(params: ExperimentParams) -> dict[str, Any]:
     """Compare strategies on the same items by a rule that was written before the first call."""
     from labelproof.report.experiments import run, text

@@ -13,6 +13,7 @@ from agents.run.rows import TASK_RUN
 from agents.run.session import LabelRequest, LabelSession
 from flows.artifacts import leave_label_artifacts, run_name, tag_flow_run
 from flows.params import LabelParams
+from flows.retries import HOUR_S, retried_if_it_may_pass
 from labelproof.spec.errors import LabelproofError
 from labelproof.spec.hashing import short
 
@@ -41,7 +42,14 @@ def last_watch() -> AfterRun | None:
 
 
 class RunStoppedError(LabelproofError):
-    """The run ended early (provider down, budget reached); running it again goes on with it."""
+    """The run ended early (provider down, budget reached); running it again goes on with it.
+
+    ``may_pass``: whether that can help without anybody changing anything.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, may_pass: bool = True) -> None:
+        super().__init__(message, hint=hint)
+        self.may_pass = may_pass
 
 
 @task(task_run_name="fit calibrators")
@@ -58,9 +66,14 @@ async def label_task(run_id: str, index: int) -> Mapping[str, int]:
     return await _SESSIONS[run_id].label_batch(index)
 
 
-@flow(name="label", flow_run_name=run_name, persist_result=False)
+@flow(name="label", flow_run_name=run_name, persist_result=False, timeout_seconds=24 * HOUR_S)
 async def label(params: LabelParams) -> dict[str, Any]:
     """Label the items of a project with one strategy, and score them on gold if there is some."""
+    async with retried_if_it_may_pass():
+        return await _label(params)
+
+
+async def _label(params: LabelParams) -> dict[str, Any]:
     from labelproof.report.rollouts.production import open_production, run_production
     from labelproof.report.run_report import run_report
 
@@ -82,7 +95,8 @@ async def label(params: LabelParams) -> dict[str, Any]:
     await leave_label_artifacts(report)
     await _watch(session, flow_run_id)
     if summary.get("stopped"):
-        raise RunStoppedError(str(summary["stopped"]), hint=summary.get("hint"))
+        outage = summary.get("stopped_by") == "outage"
+        raise RunStoppedError(str(summary["stopped"]), hint=summary.get("hint"), may_pass=outage)
     return report.to_json()
 
 

@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger, runtime, task
 from flows.artifacts import add_tags, leave_monitor_artifact, project_run_name
 from flows.events import emit
 from flows.params import MonitorParams
+from flows.retries import HOUR_S, retried_if_it_may_pass
 
 if TYPE_CHECKING:
     from labelproof.report.monitor.run import MonitorReport
@@ -32,11 +33,12 @@ def monitor_task(params: MonitorParams, flow_run_id: str | None) -> tuple[Projec
         return folder, run_monitor(store, folder, now=now, flow_run_id=flow_run_id)
 
 
-@flow(name="monitor", flow_run_name=project_run_name, persist_result=False)
+@flow(name="monitor", flow_run_name=project_run_name, persist_result=False, timeout_seconds=HOUR_S)
 async def monitor(params: MonitorParams) -> dict[str, Any]:
     """Say of each promise whether it holds, and tell whoever must know; the run itself fails only when it cannot."""
     flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
-    folder, report = await asyncio.to_thread(monitor_task, params, flow_run_id)
+    async with retried_if_it_may_pass():
+        folder, report = await asyncio.to_thread(monitor_task, params, flow_run_id)
     await add_tags(f"project:{folder.name}")
     await tell(folder, report)
     return report.to_json()

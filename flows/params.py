@@ -186,6 +186,33 @@ class ArmParams(BaseModel):
     """Items per Prefect task."""
 
 
+class SuiteParams(BaseModel):
+    """Run suites of behavioural tests against one strategy, and open findings for broken guardrails."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    project: str = Field(min_length=1, examples=["projects/content_safety"])
+    """Folder of the project, for example projects/content_safety."""
+
+    strategy: str = Field(default="champion", min_length=1)
+    """Name of a strategy of the project; "champion" is the one that was promoted last."""
+
+    suite: str = "all"
+    """robustness, bias, injection, functional, the name of a file of cases, or all."""
+
+    n: int = Field(default=100, ge=1)
+    """Base items (or sets of templates) at most, per suite."""
+
+    seed: int = 0
+    """Another number draws other items and other changes."""
+
+    max_cost_usd: float | None = Field(default=None, ge=0)
+    """Stop when this much is spent on missing answers, US dollars; it can be resumed. Empty = no limit."""
+
+    store: str | None = None
+    """Trace store to read and write, a path or URL; empty = the project's own."""
+
+
 class MonitorParams(BaseModel):
     """Measure a project's targets, drift and sentinel set; raise, escalate and end alarms."""
 
@@ -210,7 +237,7 @@ class ReportParams(BaseModel):
     """Folder of the project, for example projects/content_safety."""
 
     kind: Literal["weekly", "experiment", "model-card", "data-card"] = "weekly"
-    """What to report."""
+    """What to report: a week, the newest experiment, a strategy, or the data."""
 
     period: str | None = Field(default=None, examples=["2026-W42"])
     """Weekly: W42, 2026-10-05..2026-10-11, last-7d; empty = the last full week."""

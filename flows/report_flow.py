@@ -12,6 +12,7 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 
 from flows.artifacts import _slug, add_tags
 from flows.params import ReportParams
+from flows.retries import HOUR_S, retried_if_it_may_pass
 
 
 def report_name() -> str:
@@ -37,7 +38,9 @@ def report_task(params: ReportParams) -> dict[str, Any]:
     if params.kind == "weekly":
         period = parse_period(params.period, now) if params.period else last_full_week(now)
     with open_store(params.store or default_store(), create=False) as store:
-        made = make(store, folder, params.kind, period=period, now=now, ref=params.about, slides=params.slides)
+        made = make(
+            store, folder, params.kind, period=period, now=now, ref=params.about, slides=params.slides
+        )
         files = write(made, Path(params.out) if params.out else None, markdown=True)
         report_id = record(store, made, files.page)
     return {
@@ -53,10 +56,11 @@ def report_task(params: ReportParams) -> dict[str, Any]:
     }
 
 
-@flow(name="report", flow_run_name=report_name, persist_result=False)
+@flow(name="report", flow_run_name=report_name, persist_result=False, timeout_seconds=HOUR_S)
 async def report(params: ReportParams) -> dict[str, Any]:
     """Write a report for people who do not read SQL; a broken promise is a result, not a failure."""
-    made = await asyncio.to_thread(report_task, params)
+    async with retried_if_it_may_pass():
+        made = await asyncio.to_thread(report_task, params)
     await add_tags(f"project:{made['project']}", f"report:{made['kind']}")
     key = f"report-{_slug(made['kind'])}-{_slug(made['project'])}"
     await acreate_link_artifact(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from agents.models import ProviderDown
 from agents.run.session import LabelSession
-from labelproof.spec.errors import BudgetError, ProviderError
+from labelproof.spec.errors import BudgetError, TerminalProviderError, TransientProviderError
 
 Fit = Callable[[str], Awaitable[Any]]
 Batch = Callable[[str, int], Awaitable[Mapping[str, int]]]
@@ -35,7 +35,7 @@ async def drive(
     ``fit`` and ``label_batch`` wrap the session's own methods (Prefect tasks do). When ``hand_over`` turns true
     between two batches, what is done is made durable and None is returned: the run stays unfinished, and
     whoever opens it next goes on with it. ``ProviderDown`` and ``BudgetError`` end in a stopped, resumable
-    run whose summary has ``stopped``; so does a cancellation, which is raised again.
+    run whose summary has ``stopped`` (the reason) and ``stopped_by`` (the provider's kind of trouble, or "budget"); so does a cancellation, which is raised again.
     """
     run_id = session.run.run_id
 
@@ -54,7 +54,8 @@ async def drive(
             return None
     except (ProviderDown, BudgetError) as error:
         summary = await session.finish(stopped=error.message)
-        return {**summary, "stopped": error.message, "hint": error.hint}
+        why = error.kind if isinstance(error, ProviderDown) else "budget"
+        return {**summary, "stopped": error.message, "stopped_by": why, "hint": error.hint}
     except BaseException as error:
         await session.finish(stopped=f"{type(error).__name__}: {error}"[:500])
         raise
@@ -106,10 +107,13 @@ def run_listened(
 def run_whole(
     session: LabelSession, listen: Listen | None = None, drive: Drive | None = None
 ) -> Mapping[str, Any]:
-    """Like :func:`run_listened`, for answers that are of no use in part: an early stop is a ``ProviderError``."""
+    """Like :func:`run_listened`, for answers that are of no use in part: an early stop is a ``ProviderError``,
+    transient when the provider was out, terminal when a budget, a key or a model stands in the way.
+    """
     summary = run_listened(session, listen, drive)
     if summary.get("stopped"):
-        raise ProviderError(
+        passing = summary.get("stopped_by") == "outage"
+        raise (TransientProviderError if passing else TerminalProviderError)(
             f"the strategy's answers are not complete: {summary['stopped']}",
             hint=str(summary.get("hint") or "run the same command to go on; what is done is stored"),
         )

@@ -6,6 +6,12 @@ import fcntl
 import os
 from pathlib import Path
 
+from labelproof.spec.errors import ConfigError
+
+
+class RunUnderWayError(ConfigError):
+    """Another process works on this run; when it is done or gone, this one may go on."""
+
 
 class RunLock:
     """A lock on ``path``; not inherited by a kill: the next process may take it at once."""

@@ -27,7 +27,7 @@ from agents.run.history import (
     spent_usd,
     unfinished_run,
 )
-from agents.run.lock import RunLock
+from agents.run.lock import RunLock, RunUnderWayError
 from agents.run.recorder import Recorder
 from agents.run.rows import Arm, RunInfo
 from agents.run.workload import Workload, load_workload
@@ -92,7 +92,7 @@ class LabelSession:
         run_id = previous or _new_run_id()
         self._lock = RunLock(store.location.root / "runs" / f"{run_id}.lock")
         if not self._lock.acquire():
-            raise ConfigError(
+            raise RunUnderWayError(
                 f"run {run_id} of this strategy over these items is under way in process {self._lock.holder()}",
                 hint="wait for it, or stop it and run again: what it has done is kept",
             )

@@ -21,10 +21,8 @@ from labelproof.cli.run import CostOption, JsonOption, ProjectArgument, StoreOpt
 
 if TYPE_CHECKING:
     from agents.run.plan import Plan
-    from agents.run.workload import Workload
     from labelproof.report.suites.latest import SuiteGuardrail
     from labelproof.report.suites.run import SuiteResult
-    from labelproof.store import TraceStore
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,6 +70,7 @@ def run(
 
         from agents.rehydrate import workload_of
         from labelproof.cli.run import _progress
+        from labelproof.report.suites.after import guardrails_of, open_findings
         from labelproof.report.suites.cases import build_suite, chosen_sources
         from labelproof.report.suites.run import plan_suites, run_suites
         from labelproof.spec.project import find_project
@@ -98,8 +97,8 @@ def run(
                     max_cost_usd=max_cost_usd,
                     listen=listen,
                 )
-            guardrails = _guardrails(opened, work, [one.name for one in suites])
-            findings = _findings(opened, work, results, guardrails)
+            guardrails = guardrails_of(opened, work, [one.name for one in suites])
+            findings = open_findings(opened, work, results, guardrails, now=datetime.now(UTC))
         _show(results, guardrails, html, as_json=as_json)
         if findings and not as_json:
             for one in findings:
@@ -176,22 +175,6 @@ def show(
             )
 
 
-def _guardrails(store: TraceStore, work: Workload, suites: Sequence[str]) -> list[SuiteGuardrail]:
-    """Return the guardrails on these suites, the version held against the strategy in use."""
-    from agents.rehydrate import workload_of
-    from labelproof.report.suites.latest import reference_version, suite_guardrails
-
-    folder = work.folder
-    policy = folder.spec.experiments
-    if not any(guardrail.metric.startswith("suite:") for guardrail in policy.guardrails):
-        return []
-    name = folder.spec.default_strategy
-    in_use = workload_of(store, str(folder.folder), name).resolved.fingerprint
-    fp = work.resolved.fingerprint
-    reference = reference_version(store, folder.name, champion=(name, in_use), strategy_fp=fp)
-    return suite_guardrails(store, folder.name, policy, fp, reference, suites=suites)
-
-
 def _show_plan(planned: Plan, cases: dict[str, int], *, as_json: bool, only_plan: bool = True) -> None:
     from labelproof.cli.run import _show_plan as show_calls
 
@@ -207,35 +190,6 @@ def _show_plan(planned: Plan, cases: dict[str, int], *, as_json: bool, only_plan
 
     extra = {"n_calls": planned.n_calls, "cost_usd": planned.cost_usd, "seconds": planned.seconds}
     emit_json({"cases": cases, **asdict(planned), **extra})
-
-
-def _findings(
-    opened: TraceStore,
-    work: Workload,
-    results: Sequence[SuiteResult],
-    guardrails: Sequence[SuiteGuardrail],
-) -> list[str]:
-    """Open a finding for each broken guardrail, and return their ids."""
-    from datetime import UTC, datetime
-
-    from labelproof.report.findings.hooks import open_from_suite
-
-    found: list[str] = []
-    for result in results:
-        mine = [
-            rail
-            for rail in guardrails
-            if rail.metric.removeprefix("suite:").partition("/")[0] == result.suite
-        ]
-        found += open_from_suite(
-            opened,
-            work.folder,
-            mine,
-            strategy=work.strategy.name,
-            suite_run_id=result.suite_run_id,
-            now=datetime.now(UTC),
-        )
-    return found
 
 
 def _agree(planned: Plan, cases: dict[str, int], *, yes: bool, quiet: bool) -> None:
