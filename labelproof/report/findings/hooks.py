@@ -15,7 +15,7 @@ from labelproof.report.findings.predicate import target_check
 from labelproof.report.monitor.model import AlarmEvent
 from labelproof.report.quality_data import filled_in
 from labelproof.report.suites.latest import SuiteGuardrail
-from labelproof.spec.errors import ConfigError
+from labelproof.spec.errors import ConfigError, StoreError
 from labelproof.spec.hashing import short
 from labelproof.spec.monitoring import DRIFT_KINDS, Level, Target
 from labelproof.spec.project import ProjectFolder
@@ -34,6 +34,7 @@ OF_TARGETS = {"accuracy": "auto_accuracy"}
 COMPARISON = """SELECT comparison_id, strategy_a, fp_a, strategy_b, fp_b, verdict, reason, report_json FROM comparisons
 WHERE project = $project AND starts_with(comparison_id, $id) ORDER BY ts DESC
 """
+WRONG = """SELECT item_id, final_label FROM ({sql}) WHERE final_label <> label ORDER BY ts DESC, item_id LIMIT 50"""
 FAILED_CASES = """SELECT case_id, functionality, label, expected, reason FROM suite_results
 WHERE suite_run_id = $run AND NOT passed ORDER BY functionality, case_id
 """
@@ -201,7 +202,7 @@ def _from_breach(
     target = next((one for one in folder.spec.targets if one.metric == event.subject), None)
     target = target if event.kind == "target" else None
     given = dict(event.evidence)
-    items = given.get("items") or given.get("item_ids") or given.get("examples") or []
+    items = _items_of(store, given)
     change = None if event.change_from is None else event.change_from.isoformat()
     evidence = {
         **given,
@@ -274,6 +275,22 @@ def _from_cause(
 
 def _sql(report: RootCauseReport) -> str:
     return report.sql.get("errors") or next(iter(report.sql.values()), "")
+
+
+def _items_of(store: TraceStore, given: Mapping[str, Any]) -> list[Any]:
+    """Return the items that an alarm names; for rates of right answers those that people found wrong, newest first."""
+    detail = given.get("detail")
+    for named in (given, detail):
+        if isinstance(named, Mapping) and named.get("items"):
+            return list(named["items"])
+    sql = given.get("sql")
+    if not isinstance(sql, str) or "final_label" not in sql:
+        return []
+    try:
+        rows = store.query(WRONG.format(sql=sql.strip().rstrip(";")), fresh=True).to_pylist()
+    except StoreError:  # another query: it shows the breach, but lists no audits
+        return []
+    return [{"item_id": row["item_id"], "right": row["final_label"]} for row in rows]
 
 
 def _breach_words(event: AlarmEvent, target: Target | None) -> str:
