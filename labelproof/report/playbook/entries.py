@@ -20,14 +20,12 @@ from labelproof.spec.metrics import parse_metric
 from labelproof.store import TraceStore
 
 HERE = "here"
-_UNBIASED = ("test", "certify")
-"""Splits that no strategy learns from."""
 # One row for each pair of versions, whichever way round it was asked: several looks at one pair are one question, and
-# the latest on gold that no strategy learns from answers it. Without the reports' lists of flips.
+# the latest on gold answers it. Without the reports' lists of flips.
 COMPARISONS = """
 WITH asked AS (
     SELECT *, count(*) OVER pair AS n_looks,
-           row_number() OVER (pair ORDER BY split IN ('test', 'certify') DESC, ts DESC, comparison_id) AS place
+           row_number() OVER (pair ORDER BY split <> 'none' DESC, ts DESC, comparison_id) AS place
     FROM comparisons WHERE fp_a <> fp_b
     WINDOW pair AS (PARTITION BY project, least(fp_a, fp_b), greatest(fp_a, fp_b))
 )
@@ -221,8 +219,6 @@ def _measured(common: Entry, row: Mapping[str, Any], metric_row: Mapping[str, An
     reason = None
     if found["delta"] is None or error is None:
         reason = found.get("reason") or "no interval"
-    elif metric.needs_gold and row["split"] not in _UNBIASED:
-        reason = f"measured on the split {row['split']!r}, which strategies learn from"
     elif UNKNOWN in common.kinds:
         reason = "a snapshot of the pair is not stored: what changed is unknown"
     elif not common.kinds:

@@ -75,10 +75,10 @@ def _from_entry(entry: Entry, schema: LabelSchema) -> Start:
     origin = (
         f"playbook entry {entry.entry_id} ({entry.kind}; {_plain(entry.project)}, {_plain(entry.origin)})"
     )
+    effect = f"{amount(entry.effect, entry.metric)} {unit(entry.metric)} against {_plain(entry.strategy_a)}"
     said = (
         f"From {origin}.",
-        f"There it was {amount(entry.effect, entry.metric)} {unit(entry.metric)} against {_plain(entry.strategy_a)} "
-        f"on {entry.n_items} items: measure it here before you rely on it.",
+        f"There it was {effect} on {entry.n_items} items: measure it here before you rely on it.",
     )
     found = entry.reusable
     policy = None if entry.policy is None else ExperimentPolicy.model_validate(entry.policy)
