@@ -100,7 +100,7 @@ class Replay:
             for day in range(1 - warmup, 1):
                 run_id = world.play(day, set())
                 ask_sentinel(world, run_id, day, set())
-            store.drain_all()
+                store.drain_all()
         replay.day = 0
         return replay
 
@@ -172,7 +172,7 @@ def diagnose(
     from labelproof.report.rca.periods import Period
 
     since = min(one.change_from or now - RCA_DEFAULT for one in opened)
-    since = min(max(since, now - timedelta(days=14)), now - timedelta(days=1))
+    since = max(since, now - timedelta(days=14)).replace(hour=0, minute=0, second=0, microsecond=0)
     later = Period(start=since, end=now, name="since the change")
     earlier = Period(start=since - RCA_BEFORE, end=since, name="before")
     broken = [one.subject for one in opened if one.kind == "target"]
