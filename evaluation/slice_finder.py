@@ -33,7 +33,7 @@ MOST_SLICES = 3000
 """So many are scored, the largest first."""
 MOST_VALUES = 20
 _SAME_ROWS = 0.5
-"""Jaccard overlap from which two slices are told as one."""
+"""Of two slices that share this part of the smaller one, only the better is told."""
 _CELLS = 20_000_000
 
 Condition = tuple[str, str]
@@ -92,7 +92,7 @@ def find_slices(
     permutations: int = 500,
     seed: int = 0,
 ) -> SliceSearch:
-    """Return the ``top`` slices with the largest score above 0; of two that share half of their items the better one.
+    """Return the ``top`` slices with the largest score above 0; of two that share half of the smaller one the better.
 
     ``columns``: name -> value of each of the n items, rarer values beyond 20 are one; ``error`` (n,) of bool;
     ``weight`` (n,) > 0. ``min_support``: items a slice needs (default: the larger of 20 and n / 100). Without an error,
@@ -247,5 +247,5 @@ def _most_by_chance(
 
 
 def _overlap(one: FloatArray, other: FloatArray) -> float:
-    shared = float((one * other).sum())
-    return shared / float(one.sum() + other.sum() - shared)
+    """Return the share of the smaller slice's items that are in both."""
+    return float((one * other).sum() / min(one.sum(), other.sum()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from agents.tools import search_guideline
 from labelproof.report.rca.facts import Facts
@@ -27,8 +29,6 @@ def with_actions(
     yardstick: Yardstick,
 ) -> tuple[CauseRow, ...]:
     """Return the causes, those that have errors or explain the change with what to do."""
-    from dataclasses import replace
-
     by_cause: dict[Cause, list[ErrorCase]] = {}
     for case in errors:
         by_cause.setdefault(case.cause, []).append(case)
@@ -55,7 +55,8 @@ def _action(
     items = tuple(dict.fromkeys(case.item_id for case in cases))[:MOST_ITEMS]
     n = row.n_errors
     pair = _most_confused(cases)
-    trace = f"labelproof trace {project} {cases[0].external_id}" if cases else None
+    first = shlex.quote(cases[0].external_id) if cases else ""
+    trace = f"labelproof trace {project} {first}" if cases else None
     export = f"labelproof rca {project} --export-items rca-items"
     if row.cause == "guideline_ambiguity":
         clause = _clause(guideline, cases)
@@ -74,7 +75,7 @@ def _action(
             kind="change process",
             what=what,
             items=items,
-            command=f"labelproof reviewers list --project {project}",
+            command=f"labelproof review stats {project}",
         )
     if row.cause == "no_similar_example":
         what = f"add examples like these {n} items to the gold split `examples`{pair}"

@@ -19,7 +19,7 @@ from labelproof.report.rca.facts import Facts, VersionFacts
 from labelproof.report.rca.metrics import Rate
 from labelproof.report.rca.model import NAMES, Cause
 from labelproof.report.rca.same_items import dominant
-from labelproof.report.rca.yardstick import Yardstick, rests_on
+from labelproof.report.rca.yardstick import Yardstick, rests_on, took_part
 from labelproof.spec.hashing import short
 from labelproof.spec.labels import LabelSchema
 
@@ -149,7 +149,8 @@ def _reviewer(e: Evidence) -> list[Mark]:
     if not known.is_measured:
         why = "no reviewer has checks (hidden gold) or double votes both before and in the later period"
         return [_unmeasured("reviewer", e, why)]
-    on = rests_on(e.rows, e.facts, known.turned)
+    decided = took_part if e.rate.kind == "task" else rests_on
+    on = decided(e.rows, e.facts, known.turned)
     fallen = "; ".join(one.words for one in known.checks if one.turned)
     same = None
     if not known.turned:

@@ -96,9 +96,6 @@ def rests_on(rows: Sequence[JudgedRow], facts: Facts, turned: frozenset[str]) ->
         if row.state == "check":
             found[i] = row.reason in turned
             continue
-        if row.truth is None:  # an open dispute: a turned reviewer took part in it
-            found[i] = any(who in turned for who, _, answer, _ in votes if answer == "label")
-            continue
         role = "adjudicator" if row.state == "adjudicated" else "reviewer"
         said = [
             who
@@ -107,6 +104,14 @@ def rests_on(rows: Sequence[JudgedRow], facts: Facts, turned: frozenset[str]) ->
         ]
         found[i] = bool(said) and all(who in turned for who in said)
     return found
+
+
+def took_part(rows: Sequence[JudgedRow], facts: Facts, turned: frozenset[str]) -> Bools:
+    """Return which later tasks one of the ``turned`` reviewers voted on."""
+    return np.array(
+        [row.later and any(who in turned for who, *_ in facts.of_task(row).votes) for row in rows],
+        dtype=np.bool_,
+    )
 
 
 def _by_checks(rows: Sequence[Mapping[str, Any]]) -> list[ReviewerCheck]:
