@@ -95,7 +95,7 @@ def write_days(
         number = first + i
         rng = np.random.default_rng([seed, number])
         when = START + timedelta(days=number, hours=12)
-        run = f"r{number:03d}"
+        run = f"{project}-{number:03d}"
         spanish = rng.random(day.n) < day.spanish
         texts = [
             f"{number:03d} {k:03d} " + " ".join(rng.choice(SPANISH if es else ENGLISH, day.words))
@@ -147,6 +147,7 @@ def write_days(
                 },
             }
         )
+    store.drain_all()
 
 
 def end_of(day: int) -> datetime:
