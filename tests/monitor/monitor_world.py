@@ -71,7 +71,7 @@ def work(
     Exactly ``n * auto`` are accepted, ``n * failed`` fail, the rest waits for people. Every 1/audit-th accepted one is
     audited, and of these exactly a share ``error`` (rounded) is wrong. Returns the ids of the accepted ones.
     """
-    rng = np.random.default_rng([seed, int(1000 * when)])
+    rng = np.random.default_rng([seed, int(1000 * (when + 10_000))])
     run_id = f"run-{when:g}-{seed}"
     ids = [f"b2:{when:g}-{seed}-{i:06d}" for i in range(n)]
     began, step = day(when), hours(hours_of_run) / max(1, n)

@@ -20,7 +20,7 @@ from labelproof.report.monitor import queries
 from labelproof.report.monitor.metrics import PLAIN, Reading, Window, read_metric
 from labelproof.report.monitor.model import Measurement, State
 from labelproof.report.monitor.streams import epoch_start, evidence
-from labelproof.report.monitor.values import estimate_text, value_text
+from labelproof.report.monitor.values import estimate_text, evidence_text, value_text
 from labelproof.spec.monitoring import Target
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
@@ -152,7 +152,8 @@ class _Look:
                 state,
                 since=since,
                 until=self.now,
-                reason=_said(target.metric, target, reading, watch),
+                # What ended an alarm is the work since then; the evidence is still that of the epoch.
+                reason=_said(target.metric, target, reading, None if detail.get("recovered") else watch),
             ),
             evidence=None if watch is None else watch.e_value,
             evidence_needed=None if watch is None else watch.e_needed,
@@ -282,12 +283,14 @@ def _said(metric: str, target: Target | None, reading: Reading, watch: PromiseWa
     if found.value is None:
         return f"cannot be told: {found.reason}"
     words = estimate_text(metric, found)
+    if metric == "review_age_hours" and not found.n:
+        words = "nothing waits"
     if target is not None:
         words += (
             f"; promised {'≥' if target.at_least is not None else '≤'} {value_text(metric, target.bound)}"
         )
     if watch is not None:
-        words += f"; evidence {watch.e_value:.3g} of {watch.e_needed:.3g}"
+        words += f"; evidence {evidence_text(watch.e_value)} of {evidence_text(watch.e_needed)}"
     low = _below_bar(target, reading)
     if low:
         words += f"; {len(low)} of {len(reading.detail['reviewers'])} reviewers lie below it, the lowest at {low[0]}"

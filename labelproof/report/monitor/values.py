@@ -44,6 +44,13 @@ def estimate_text(metric: str, found: Estimate) -> str:
     return f"{value_text(metric, found.value)} ({inside})"
 
 
+def evidence_text(value: float) -> str:
+    """Return a number of evidence in few characters: 0.31, 4.2, 120, 5 850, 2.2e+07."""
+    if value >= 1e6:
+        return f"{value:.2g}"
+    return f"{value:.2g}" if value < 10 else count_text(value)
+
+
 def count_text(n: float) -> str:
     """Return a count with thin groups: 41 300."""
     return f"{n:,.0f}".replace(",", " ")

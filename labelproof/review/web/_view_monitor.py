@@ -24,7 +24,7 @@ CLASSES = {"breached": "bad", "alarm": "bad", "met": "good", "quiet": "good"}
 class Chart:
     """A series as SVG paths in a box of ``WIDTH`` x ``HEIGHT``: interval bands, lines between gaps, alarms, the promise.
 
-    ``low``/``high``: what the bottom and the top stand for.
+    ``low``/``high``: the lowest and the highest number of the series, interval ends included.
     """
 
     bands: tuple[str, ...]
@@ -44,6 +44,7 @@ class TargetView:
     """One card. ``filled``: per cent of the evidence bar; None where there is no evidence to weigh."""
 
     key: str
+    kind: str
     name: str
     value: str
     interval: str
@@ -130,6 +131,7 @@ def chart(points: Sequence[Point], bound: float | None, name: str) -> Chart | No
     ends = [*known, *([] if bound is None else [bound])]
     low, high = min(ends), max(ends)
     span = (high - low) or abs(high) or 1.0
+    bottom_text, top_text = value_text(name, min(known)), value_text(name, max(known))
     low, high = low - 0.08 * span, high + 0.08 * span
     first, last = points[0].at, points[-1].at
     length = (last - first).total_seconds() or 1.0
@@ -159,8 +161,8 @@ def chart(points: Sequence[Point], bound: float | None, name: str) -> Chart | No
         ),
         bad=tuple((x(one), y(one.value)) for one in points if one.is_bad and one.value is not None),
         promise_y=None if bound is None else y(bound),
-        low=value_text(name, low),
-        high=value_text(name, high),
+        low=bottom_text,
+        high=top_text,
         first=f"{first:%-d %b}",
         last=f"{last:%-d %b}",
         words=f"{name} in {len(points)} looks from {first:%Y-%m-%d} to {last:%Y-%m-%d}, last "
@@ -172,6 +174,7 @@ def _target(one: Watched, place: int) -> TargetView:
     row = one.row
     return TargetView(
         key=f"{row.kind}-{place}",
+        kind=row.kind,
         name=row.subject,
         value=row.value,
         interval=row.interval,
