@@ -67,16 +67,19 @@ def decide(
     certificate: Certificate | None,
     audit_draw: float,
     no_certificate: str = "no valid certificate for this strategy version",
+    stopped: str | None = None,
 ) -> Verdict:
     """Return the decision for one item.
 
     ``audit_draw`` is uniform on [0, 1) and independent of the item's content; the item is audited when it
     is below its inclusion probability (the certificate's audit plan, else the policy's flat rate), which is
-    stored. ``no_certificate`` says why there is none. Order of the rules: failure, manipulation, always-review
-    labels, missing confidence, threshold.
+    stored. ``no_certificate`` says why there is none; ``stopped`` why nothing may be decided alone now, if so. Order of
+    the rules: failure, stopped, manipulation, always-review labels, missing confidence, threshold.
     """
     if evidence.failure is not None or evidence.label is None:
         return Verdict(decision="failed", reason=evidence.failure or "no step produced a label")
+    if stopped is not None:
+        return _review(stopped)
     held = held_back(policy, evidence)
     if held is not None or evidence.confidence is None:
         return _review(held or "no calibrated confidence")

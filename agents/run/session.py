@@ -16,6 +16,7 @@ import orjson
 
 from agents.certificates import StoredCertificate, find_valid, pool_of
 from agents.examples import ExampleBank
+from agents.line import StoppedLine, stopped_line
 from agents.models import Budget, ChatModel, Governors, open_model
 from agents.run.asks import Asks
 from agents.run.engine import Counts, Engine, in_batches
@@ -110,6 +111,7 @@ class LabelSession:
         self.fitted: list[Any] = []
         self.certificate: StoredCertificate | None = None
         self.no_certificate: str | None = None
+        self.line: StoppedLine | None = None
         self._judged = judged
         self._on_item = on_item
         self._models: dict[str, ChatModel] = {}
@@ -235,8 +237,16 @@ class LabelSession:
             covered = pool_of(self.store, self.certificate) if self.certificate.finite_pool else None
             resources.certificate = self.certificate.for_routing(covered)
 
+    def _look_at_line(self) -> None:
+        """Send the next batch to people if somebody has stopped the line; seen by runs that are under way too."""
+        line = stopped_line(self.store, self.run.project)
+        self.engine.resources.stopped = None if line is None else f"the line is stopped: {line.why}"
+        self.line = line
+
     async def label_batch(self, index: int) -> Mapping[str, int]:
         """Label one batch; returns how many items got each decision."""
+        if self.run.purpose == "label":
+            await asyncio.to_thread(self._look_at_line)
         states = await self.engine.run(self.batches[index])
         if self._judged is not None:
             self._judged(states)
@@ -298,6 +308,7 @@ class LabelSession:
             "calibrators": [fit.headline() for fit in self.fitted],
             "certificate": None if self.certificate is None else self.certificate.headline(),
             "no_certificate": self.no_certificate,
+            "line_stopped": None if self.line is None else self.line.why,
         }
 
     def _asks(self) -> Asks:

@@ -64,6 +64,8 @@ class Resources:
     """A valid certificate of this strategy (``agents.routing.Certificate``), or None."""
     no_certificate: str | None = None
     """Why there is none."""
+    stopped: str | None = None
+    """Why nothing may be decided alone now (``agents.line``); None: it may."""
     guideline: str = ""
     training: Sequence[Example] = ()
     """The ``examples`` split, with which text classifiers are trained too."""

@@ -36,6 +36,7 @@ class Route(BatchStep):
             "manipulation": list(state.manipulation),
             "rests_on_gold": self._rests_on_gold(state),
             "certificate": getattr(self.resources.certificate, "certificate_id", None),
+            **({"stopped": True} if self.resources.stopped is not None else {}),
         }
 
     def run_batch(self, states: Sequence[ItemState]) -> list[Output]:
@@ -56,6 +57,7 @@ class Route(BatchStep):
             certificate=self.resources.certificate,
             audit_draw=self.resources.secrets.audit_draw(state.item.id),
             no_certificate=self.resources.no_certificate or "no certificate was looked for",
+            stopped=self.resources.stopped,
         )
         return {
             "decision": verdict.decision,

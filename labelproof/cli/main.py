@@ -101,6 +101,7 @@ COMMANDS: tuple[Row, ...] = (
     Row("rollout", "labelproof.cli.promote", "app", "Try a candidate on production traffic", "Change"),
     Row("promote", "labelproof.cli.promote", "promote", "Make a candidate the champion", "Change"),
     Row("rollback", "labelproof.cli.promote", "rollback", "Take the last promotion back", "Change"),
+    Row("line", "labelproof.cli.line", "app", "Send everything to people at once, and back", "Watch"),
     Row(
         "monitor",
         "labelproof.cli.monitor",

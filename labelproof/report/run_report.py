@@ -63,6 +63,8 @@ class RunReport:
                 + (f"; {s['audited']} auto-accepted ones drawn for audit" if s["audited"] else ""),
             ),
         ]
+        if s.get("line_stopped"):
+            found.append(("Line", f"stopped, so everything goes to people: {s['line_stopped']}"))
         if s["routing_mode"] == "threshold" and s["auto_accept"]:
             found.append(("", "auto-accept is UNCERTIFIED: a plain threshold, no error rate is promised"))
         elif s["routing_mode"] == "certified":

@@ -100,7 +100,10 @@ def alarm_payload(link: str | None) -> str:
         f'"{name}": {{{{ event.payload.{name} | default(none) | tojson }}}}' for name in (*fields, *more)
     ]
     head = [f'"text": {{{{ ({" ~ ".join(_WORDS)}) | tojson }}}}', '"name": {{ event.event | tojson }}']
-    address = "none" if link is None else _quoted(link)
+    address = "none"
+    if link is not None:
+        page = f"({_quoted(link + '/p/')} ~ (event.payload.project | urlencode) ~ '/monitor')"
+        address = f"({page} if event.payload.project else {_quoted(link)})"
     return "{" + ",\n ".join([*head, *lines, f'"link": {{{{ {address} | tojson }}}}']) + "}"
 
 

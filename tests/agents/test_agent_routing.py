@@ -46,6 +46,18 @@ evidences = st.builds(
 )
 
 
+@given(policies, evidences, certificates, st.floats(0, 0.999))
+def test_on_a_stopped_line_nothing_is_decided_alone(
+    rules: RoutingPolicy, found: Evidence, certificate: Certificate | None, draw: float
+) -> None:
+    verdict = decide(
+        rules, found, certificate=certificate, audit_draw=draw, stopped="the line is stopped: spam"
+    )
+    assert verdict.decision == ("failed" if found.failure is not None or found.label is None else "review")
+    assert not verdict.audited
+    assert verdict.decision == "failed" or verdict.reason == "the line is stopped: spam"
+
+
 def policy(**more: Any) -> RoutingPolicy:
     return RoutingPolicy(**{"mode": "threshold", "threshold_prob": 0.8, **more})
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -51,7 +52,9 @@ def test_the_message_is_json_that_says_what_the_event_said(payload: dict[str, st
     event = SimpleNamespace(event="labelproof.target.breached", payload=payload)
     message = rendered(alarm_payload("https://review.example.com/it's"), event=event)
     assert {name: message[name] for name in FIELDS} == {name: payload.get(name) for name in FIELDS}
-    assert message["link"] == "https://review.example.com/it's"
+    name = payload.get("project")
+    page = f"/p/{quote(name)}/monitor" if name else ""
+    assert message["link"] == f"https://review.example.com/it's{page}"
     assert (payload.get("reason") or "") in message["text"]
 
 
