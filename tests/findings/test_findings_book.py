@@ -63,6 +63,13 @@ def test_an_accepted_risk_stays_accepted_unless_it_is_worse(store: TraceStore) -
     assert opened(store, severity="critical", now=T0 + hours(3)).state == "open"
 
 
+def test_a_risk_accepted_without_end_is_never_overdue(store: TraceStore) -> None:
+    one = opened(store)
+    assert one.is_overdue(T0 + days(15))
+    accepted = book.accept(store, one, why="known", actor="lea", now=T0 + hours(1))
+    assert (accepted.due, accepted.is_overdue(T0 + days(400))) == (None, False)
+
+
 def test_what_makes_no_sense_is_refused(store: TraceStore) -> None:
     one = opened(store)
     closed = book.close(store, one, why="done", actor="ann", now=T0 + hours(1))

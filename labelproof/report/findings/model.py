@@ -73,7 +73,7 @@ class Finding:
     """Where a finding stands, and its history (``events``, oldest first).
 
     ``evidence``: `sql` (a query to run), `items` (ids, or objects with `item_id` and the `right` label) and numbers.
-    ``since``: when its state began. ``check_held`` of ``check_runs`` looks in a row have held so far.
+    ``since``: when its state began. ``due``: of an accepted one, until when it is accepted. ``check_held`` of ``check_runs`` looks in a row have held so far.
     """
 
     finding_id: str
@@ -205,11 +205,11 @@ def finding_of(events: Iterable[FindingEvent]) -> Finding:
         raise ConfigError("expected the events of one finding, one of them `opened`")
     opened = next(event for event in ordered if event.event == "opened")
     state: State = "open"
-    since = opened.ts
+    turn = opened
     for event in ordered:
         turned = _TURNS.get(event.event)
         if turned is not None and turned != state:
-            state, since = turned, event.ts
+            state, turn = turned, event
 
     def last(name: str) -> Any:
         return next((v for e in reversed(ordered) if (v := getattr(e, name)) is not None), None)
@@ -231,9 +231,9 @@ def finding_of(events: Iterable[FindingEvent]) -> Finding:
         check_held=last("check_held") or 0,
         value=checked[-1] if checked else None,
         evidence=last("evidence") or {},
-        due=last("due"),
+        due=turn.due if state == "accepted" else last("due"),
         opened_at=opened.ts,
-        since=since,
+        since=turn.ts,
         changed_at=ordered[-1].ts,
         n_reopened=sum(event.event == "reopened" for event in ordered),
         events=tuple(ordered),
