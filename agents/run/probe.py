@@ -50,7 +50,10 @@ class ProbeSession(LabelSession):
         if self.work.gold_items("calibration"):
             fitted = await super().fit()
         else:  # a calibrator without gold learns from the traffic, and the tests are not the traffic
-            tested, self.work = self.work, replace(self.work, items=self._population)
+            tested, sample = self.work, _batch_sample(self._population)
+            # What the store can answer was read for the texts alone; the traffic's answers are there too.
+            await self.engine.preload([*tested.items, *sample])
+            self.work = replace(tested, items=sample)
             try:
                 fitted = await super().fit()
             finally:
@@ -67,8 +70,7 @@ def plan_probe(work: Workload, store: TraceStore, texts: Sequence[Item]) -> Plan
     """Return what :func:`probe` would cost; what is stored already is left out."""
     items = list({item.id: item for item in texts}.values())
     if not work.gold_items("calibration") and any(s.spec.kind == "calibrate" for s in work.resolved.steps):
-        ordered = sorted(work.items, key=lambda item: item.id)
-        items += random.Random(0).sample(ordered, min(BATCH_SAMPLE, len(ordered)))
+        items += _batch_sample(work.items)
     return plan_run(_request(work, None), replace(work, items=items), store)
 
 
@@ -110,3 +112,9 @@ def _request(work: Workload, max_cost_usd: float | None) -> LabelRequest:
     return LabelRequest(
         project=work.folder.name, strategy=work.strategy.name, max_cost_usd=max_cost_usd, batch_size=200
     )
+
+
+def _batch_sample(items: Sequence[Item]) -> list[Item]:
+    """The items that a run without gold calibrates on."""
+    ordered = sorted(items, key=lambda item: item.id)
+    return random.Random(0).sample(ordered, min(BATCH_SAMPLE, len(ordered)))

@@ -112,8 +112,10 @@ class _Walk:
             _, past_flips, past_n = self.recent.pop(0)
             self.steady = (self.steady[0] + past_flips, self.steady[1] + past_n)
         values = [self._log_e(start) for start in range(len(self.recent))]
-        # The mean of e-values is one: each possible start of the change counts the same.
-        log_e = float(np.logaddexp.reduce(values)) - math.log(len(values))
+        # A weighted mean of e-values is one: half for a change at this very ask, half for the earlier starts.
+        weight = np.full(len(values), 0.5 / max(1, len(values) - 1))
+        weight[-1] = 0.5 if len(values) > 1 else 1.0
+        log_e = float(np.logaddexp.reduce(np.array(values) + np.log(weight)))
         if self.old is None:
             self.evidence = math.exp(min(log_e, 709.0))
         if log_e >= math.log(self.needed):
