@@ -45,8 +45,8 @@ class World:
     store: TraceStore
     folder: ProjectFolder
     plant: Plant = "nothing"
-    n: int = 1400
-    p_audit: float = 0.3
+    n: int = 700
+    p_audit: float = 0.6
     p_wrong: float = 0.04
     seed: int = 0
     sentinel: bool = True
@@ -125,7 +125,7 @@ class World:
             confidence = float(
                 np.clip(rng.beta(9, 1.2) if not wrong or rng.random() < 0.6 else rng.beta(4, 4), 0.3, 0.999)
             )
-            ts = week.start + timedelta(minutes=i * 7)
+            ts = week.start + timedelta(minutes=i * 14)
             audited = rng.random() < self.p_audit
             failed = self.plant == "failures" and later and rng.random() < 0.08
             one = item_id(text)

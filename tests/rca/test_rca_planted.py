@@ -14,7 +14,6 @@ from labelproof.spec.project import find_project
 from labelproof.store import open_store
 from tests.rca.rca_world import EARLIER, LATER, NOW, Plant, made
 
-
 Worlds = Callable[..., RootCauseReport]
 
 
@@ -160,4 +159,4 @@ def test_coverage_and_failures_have_causes_too(report_of: Worlds) -> None:
     assert coverage.worse
     assert coverage.first_cause == "parse_failure"
     assert coverage.after is not None
-    assert coverage.after.population == 1400
+    assert coverage.after.population == 700

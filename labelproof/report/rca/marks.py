@@ -25,6 +25,8 @@ from labelproof.spec.labels import LabelSchema
 
 MAIN_LANGUAGE = 0.10
 """A language with at least this share of earlier rows is one the project knows."""
+ALONE_LANGUAGE = 1 / 3
+"""Without earlier rows, a language needs this share: what came in new would else be its own reference."""
 _LOW, _LONG, _SHORT = 0.10, 0.95, 0.02
 """Quantiles of the earlier rows: of confidence, of length."""
 _SURE = 0.9
@@ -168,7 +170,8 @@ def _language(e: Evidence) -> list[Mark]:
         if usual and language != UNKNOWN
     ]
     counts = Counter(of)
-    main = {name for name, n in counts.items() if n >= MAIN_LANGUAGE * len(of)}
+    least = MAIN_LANGUAGE if (~e.later).any() else ALONE_LANGUAGE
+    main = {name for name, n in counts.items() if n >= least * len(of)}
     if not main:
         return [_unmeasured("language", e, "no item's language is known")]
     how = "guessed" if guessed else "declared"
