@@ -178,7 +178,7 @@ def test_one_period_is_explained_by_itself(place: Path) -> None:
     assert found.first_cause == "language"
     assert "errors" in found.headline
     assert _printed(found)
-    assert "One period alone" in page_html(found)
+    assert "What the change is made of" not in page_html(found)
 
 
 def test_no_answer_says_what_is_missing(place: Path) -> None:
