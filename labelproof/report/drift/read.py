@@ -44,10 +44,10 @@ _SAID = f"""{_MINE}said AS (
 """
 DAYS = f"{_FRESH}SELECT day, count(*) AS n FROM fresh GROUP BY day ORDER BY day\n"
 VERSIONS = f"""{_MINE}recent AS (
-    SELECT d.strategy_fp, count(*) AS n, max(d.ts) AS latest FROM decisions AS d JOIN mine USING (run_id)
-    WHERE d.ts <= $until AND d.ts >= $window GROUP BY d.strategy_fp
+    SELECT d.strategy_fp, {_DAY.format(ts="d.ts")} AS day, count(*) AS n
+    FROM decisions AS d JOIN mine USING (run_id) WHERE d.ts <= $until AND d.ts >= $window GROUP BY ALL
 )
-SELECT strategy_fp FROM recent ORDER BY n DESC, latest DESC, strategy_fp LIMIT 1
+SELECT strategy_fp FROM recent ORDER BY day DESC, n DESC, strategy_fp LIMIT 1
 """
 LABELS = (
     _SAID
@@ -174,7 +174,7 @@ def days_of_work(store: TraceStore, project: str, until: datetime) -> tuple[IntA
 
 
 def main_version(store: TraceStore, project: str, until: datetime, window: datetime) -> str | None:
-    """Return the strategy version that decided most since ``window``; None when none did."""
+    """Return the version that decided most on the latest day of work since ``window``; None without any."""
     found = store.query(VERSIONS, {"project": project, "until": until, "window": window}, fresh=True)
     rows = found["strategy_fp"].to_pylist()
     return None if not rows else str(rows[0])
