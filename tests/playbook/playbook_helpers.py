@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from labelproof.report.compare.build import record
 from labelproof.store import TraceStore
@@ -45,7 +46,7 @@ def measured_project(
 
 
 def several(
-    store: TraceStore, make_project: MakeProject, errors: Sequence[tuple[int, int]], **more: str
+    store: TraceStore, make_project: MakeProject, errors: Sequence[tuple[int, int]], **more: Any
 ) -> list[Path]:
     """Return one measured project for each (errors of A, errors of B)."""
     return [

@@ -75,11 +75,11 @@ def test_failed_changes_count_as_much_as_those_that_shipped(
     assert kind.kind == "add critique"
     assert kind.n_projects == 4
     mine = [entry for entry in entries if entry.metric == "accuracy"]
-    expected = random_effects([e.effect for e in mine], [e.standard_error for e in mine])
+    expected = random_effects([e.effect or 0.0 for e in mine], [e.standard_error or 0.0 for e in mine])
     assert kind.meta.mean == pytest.approx(expected.mean)
     assert kind.n_shipped == 1
     assert kind.shipped_mean == pytest.approx(24 / N)
-    assert kind.shipped_mean > (kind.meta.mean or 0)
+    assert 24 / N > (kind.meta.mean or 0)
     assert kind.helps_prob == pytest.approx(expected.prob_above(0.0))
 
 

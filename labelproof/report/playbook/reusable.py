@@ -117,7 +117,8 @@ def reusable(snapshot: Mapping[str, Any], *, keep_routing: bool = False) -> Reus
             f"stored strategy {snapshot['name']!r} cannot be written as a file of this release: "
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
         ) from error
-    return Reusable(strategy=strategy, prompts=prompts, notes=tuple(dict.fromkeys((*notes, *models.notes))))
+    short = Strategy.model_validate(strategy.model_dump(mode="json", exclude_defaults=True))
+    return Reusable(strategy=short, prompts=prompts, notes=tuple(dict.fromkeys((*notes, *models.notes))))
 
 
 def _route(routing: Mapping[str, Any], notes: list[str], *, keep: bool) -> dict[str, Any]:

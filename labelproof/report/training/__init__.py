@@ -1,0 +1,1 @@
+"""Accepted and adjudicated labels as data to train and evaluate models with."""
