@@ -88,7 +88,8 @@ def language_stream(
             batches, batches.sums(days.counts), days.names, days.sql, named, seed, f"`{column}`"
         )
     drawn = texts()
-    guessed = [guess_language(text) for text in drawn.text]
+    of_text = {text: guess_language(text) for text in set(drawn.text)}  # the same text may come many times
+    guessed = [of_text[text] for text in drawn.text]
     names = sorted(set(guessed)) or ["unknown"]
     place = {name: i for i, name in enumerate(names)}
     day, at = np.unique(drawn.day, return_inverse=True)
