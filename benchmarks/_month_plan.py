@@ -32,6 +32,8 @@ LASTS_DAYS = 4
 """How long an incident lasts in the months in which somebody repairs it."""
 AFTERMATH_DAYS = 7
 """An alarm within so many days after the repair is still the incident's: windows of 7 days hold its days."""
+FOLLOWED_DAYS = 14
+"""Months with one incident are followed for so many days from its first one, or to the month's end."""
 SPANISH_SHARE, ATTACK_SHARE = 0.30, 0.15
 BAD_REVIEWER, BAD_ACCURACY = "bob", 0.6
 

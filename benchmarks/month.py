@@ -31,7 +31,7 @@ import numpy as np
 import orjson
 
 from benchmarks._month_data import Method, Pool, load_pool
-from benchmarks._month_plan import PLANTED, WARMUP_DAYS, IncidentKind, planted
+from benchmarks._month_plan import FOLLOWED_DAYS, PLANTED, WARMUP_DAYS, IncidentKind, planted
 from benchmarks._month_replay import Month, Replay, months_of
 from benchmarks._month_score import false_alarm_lines, incident_table, outcomes
 from labelproof.spec.errors import LabelproofError
@@ -63,7 +63,9 @@ def replay_seed(
     for name, incidents in forks:
         base.until(min(one.first for one in incidents) - 1, ())
         branch = base.fork(place / name)
-        branch.until(days, incidents)
+        branch.until(
+            days if len(incidents) > 1 else min(days, incidents[0].first + FOLLOWED_DAYS - 1), incidents
+        )
         months[name] = branch.month(incidents)
         shutil.rmtree(place / name)
     base.until(days, ())
