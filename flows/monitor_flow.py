@@ -52,4 +52,4 @@ async def tell(folder: ProjectFolder, report: MonitorReport) -> None:
     for line in lines_of(report):
         log.warning("%s", line)
     await leave_monitor_artifact(folder.name, markdown(folder, report), summary(report))
-    emit(report.events)
+    emit(report.to_send)

@@ -190,6 +190,19 @@ def test_a_certificate_falls_with_the_traffic_it_was_proven_on(store: TraceStore
     assert states == {mine: "void", other: "valid", later: "valid"}
 
 
+def test_a_flow_sends_what_passes_without_prefect_could_not(store: TraceStore, folder: ProjectFolder) -> None:
+    bad_days(store)
+    first = run_monitor(store, folder, now=day(3.5), flow_run_id="f1")
+    assert [event.event for event in first.to_send] == ["breached"]
+    silent = run_monitor(store, folder, now=day(3.7))
+    assert [event.event for event in silent.events] == ["escalated"]
+    assert silent.to_send == ()
+    second = run_monitor(store, folder, now=day(3.8), flow_run_id="f2")
+    assert second.events == ()
+    assert [event.event for event in second.to_send] == ["escalated"]
+    assert run_monitor(store, folder, now=day(3.9), flow_run_id="f3").to_send == ()
+
+
 def test_bars_and_lines() -> None:
     assert evidence_share(1.0, 20.0) == 0
     assert evidence_share(400.0, 20.0) == 1

@@ -40,6 +40,8 @@ class MonitorReport:
     alarms: tuple[Alarm, ...] = ()
     checked: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    to_send: tuple[AlarmEvent, ...] = ()
+    """For a pass of a flow: its events, and those of passes since the last flow's that had no Prefect to tell."""
 
     @property
     def is_breached(self) -> bool:
@@ -118,6 +120,7 @@ def monitor(
     from labelproof.report.findings.checks import run_checks
     from labelproof.report.findings.hooks import open_from_alarms
 
+    told_until = None if flow_run_id is None else _last_flow(store, folder.name, now)
     measured = measure(store, folder, now=now, run_id=run_id, seed=seed)
     store.append("measurements", measurement_rows(folder.name, measured, now, flow_run_id))
     events = step(store, folder, measured, now=now)
@@ -138,6 +141,9 @@ def monitor(
             for check in checks
             if check.verdict in ("closed", "reopened")
         ),
+        to_send=()
+        if told_until is None
+        else tuple(event for alarm in alarms for event in alarm.events if event.ts > told_until),
     )
 
 
@@ -156,6 +162,15 @@ def measure(
         *measure_sentinel(store, folder, now=now),
         measure_volume(window_up_to(windows, store, folder, since, now)),
     )
+
+
+def _last_flow(store: TraceStore, project: str, now: datetime) -> datetime:
+    """Return when a flow made a pass last, at most a day ago: what happened since then nobody may have been told."""
+    sql = (
+        "SELECT max(ts) AS ts FROM measurements WHERE project = $project AND flow_run_id <> '' AND ts < $now"
+    )
+    rows = store.query(sql, {"project": project, "now": now}, fresh=True, only=("measurements",)).to_pylist()
+    return max(rows[0]["ts"] or now - timedelta(days=1), now - timedelta(days=1))
 
 
 def void_by_audits(store: TraceStore, folder: ProjectFolder, now: datetime) -> dict[str, str]:
