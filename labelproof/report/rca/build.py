@@ -20,8 +20,9 @@ from labelproof.report.rca.actions import with_actions
 from labelproof.report.rca.causes import BY_VERSION, cause_rows, causes_of_errors, error_cases, weigh_causes
 from labelproof.report.rca.columns import Columns, Mix, columns_of, mix_of
 from labelproof.report.rca.data import Bools, Judged, read_judged, wrong_of
+from labelproof.report.rca.evidence import Evidence
 from labelproof.report.rca.facts import Facts, guideline_of, read_facts
-from labelproof.report.rca.marks import Evidence, encoded, read_marks
+from labelproof.report.rca.marks import encoded, read_marks
 from labelproof.report.rca.metrics import Rate, parse_rate
 from labelproof.report.rca.model import MixedSlice, NamedPart, RateOf, RootCauseReport
 from labelproof.report.rca.periods import Period

@@ -15,7 +15,7 @@ import numpy as np
 from evaluation.enrichment import Enrichment, enrichment, fisher_greater
 from evaluation.multiple_testing import benjamini_hochberg
 from labelproof.report.rca.data import Bools, Floats
-from labelproof.report.rca.marks import Evidence, Mark
+from labelproof.report.rca.evidence import Evidence, Mark
 from labelproof.report.rca.model import CAUSES, NAMES, Cause, CauseRow, ErrorCase, Status
 from labelproof.report.rca.same_items import Behaviour
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation._arrays import IntArray
+from evaluation.decomposition import slice_codes
 from evaluation.multiple_testing import holm
 from evaluation.slices import MISSING, OTHER
 from evaluation.text_clusters import cluster_texts
@@ -80,7 +81,7 @@ def mix_of(columns: Columns, later: Bools) -> Mix:
     """
     named = columns.of_items()
     n = len(later)
-    raw = {name: _p_of_shares(_coded(values)[0], later) for name, values in named.items()}
+    raw = {name: _p_of_shares(slice_codes(values)[0], later) for name, values in named.items()}
     if not raw:
         return Mix(by=None, codes=np.zeros(n, dtype=np.int64), names=("all",), p_values={})
     p = dict(zip(raw, (float(one) for one in holm(list(raw.values()))), strict=True))
@@ -98,18 +99,12 @@ def mix_of(columns: Columns, later: Bools) -> Mix:
         if counts[cell] >= _LEAST_IN_CELL
     }
     texts = [_cell_name(by, cell) if cell in kept else OTHER for cell in cells]
-    codes, names = _coded(texts)
+    codes, names = slice_codes(texts)
     return Mix(by=" and ".join(by), codes=codes, names=names, p_values=p)
 
 
 def _cell_name(by: Sequence[str], cell: Sequence[str]) -> str:
     return " & ".join(f"{name} = {value}" for name, value in zip(by, cell, strict=True))
-
-
-def _coded(values: Sequence[str]) -> tuple[IntArray, tuple[str, ...]]:
-    names = sorted(set(values))
-    lookup = {name: code for code, name in enumerate(names)}
-    return np.array([lookup[value] for value in values], dtype=np.int64), tuple(names)
 
 
 def _p_of_shares(codes: IntArray, later: Bools) -> float:

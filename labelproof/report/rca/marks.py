@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from agents.encoder import TfidfEncoder, Vectors
 from agents.instructions import InstructionFilter
-from agents.snapshots import diff_snapshots
 from evaluation.enrichment import fisher_greater
 from evaluation.text_drift import UNKNOWN
-from labelproof.report.rca.columns import Mix, languages_of
-from labelproof.report.rca.data import Bools, JudgedRow
-from labelproof.report.rca.facts import Facts, VersionFacts
-from labelproof.report.rca.metrics import Rate
-from labelproof.report.rca.model import NAMES, Cause
-from labelproof.report.rca.same_items import dominant
-from labelproof.report.rca.yardstick import Yardstick, rests_on, took_part
+from labelproof.report.rca.columns import languages_of
+from labelproof.report.rca.data import JudgedRow
+from labelproof.report.rca.evidence import Evidence, Mark, mark, unmeasured
+from labelproof.report.rca.facts import Facts
+from labelproof.report.rca.model import Cause
+from labelproof.report.rca.version_marks import provider_marks, version_marks
+from labelproof.report.rca.yardstick import rests_on, took_part
 from labelproof.spec.hashing import short
-from labelproof.spec.labels import LabelSchema
 
 MAIN_LANGUAGE = 0.10
 """A language with at least this share of earlier rows is one the project knows."""
@@ -37,50 +34,6 @@ _GREW = 0.01
 """A slice's share grew if chance would show it less often (Bonferroni over slices)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """One cause's mark: which rows carry it (n,), why (row -> words), and what is to be said of it as a whole.
-
-    ``unmeasured``: why nothing can be said, None if it was measured. ``same``: the line for "it is not this".
-    """
-
-    cause: Cause
-    rows: Bools
-    words: Callable[[int], str]
-    unmeasured: str | None = None
-    same: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What marks are read from."""
-
-    rows: Sequence[JudgedRow]
-    facts: Facts
-    wrong: Bools
-    later: Bools
-    rate: Rate
-    schema: LabelSchema
-    yardstick: Yardstick
-    language_column: str
-    mix: Mix | None = None
-    """The slices of the mix; None for one period alone."""
-    texts: Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
-    """Unit vectors of the rows' texts (n, d)."""
-
-    @property
-    def n(self) -> int:
-        return len(self.rows)
-
-    @property
-    def reference(self) -> Bools:
-        """Rows that say what is usual: the earlier ones; without them, all."""
-        return ~self.later if (~self.later).any() else np.ones(self.n, dtype=np.bool_)
-
-    def none(self) -> Bools:
-        return np.zeros(self.n, dtype=np.bool_)
-
-
 def read_marks(evidence: Evidence) -> dict[Cause, Mark]:
     """Return the mark of each cause that the metric knows, in the order of ``CAUSES``."""
     makers: list[Callable[[Evidence], list[Mark]]] = [
@@ -88,8 +41,8 @@ def read_marks(evidence: Evidence) -> dict[Cause, Mark]:
         _manipulation,
         _reviewer,
         _language,
-        _provider,
-        _version,
+        provider_marks,
+        version_marks,
         _ambiguity,
         _traffic,
         _gold_doubt,
@@ -103,22 +56,12 @@ def read_marks(evidence: Evidence) -> dict[Cause, Mark]:
         makers = [_manipulation, _reviewer, _language, _traffic, _length, _no_similar, _low_confidence]
     elif evidence.rate.kind == "decision":
         makers = [one for one in makers if one not in (_reviewer, _ambiguity, _gold_doubt)]
-    return {mark.cause: mark for maker in makers for mark in maker(evidence)}
+    return {one.cause: one for maker in makers for one in maker(evidence)}
 
 
 def encoded(facts: Facts, rows: Sequence[JudgedRow]) -> Vectors:
     """Return unit vectors (n, d) of the rows' texts, by their n-grams."""
     return TfidfEncoder().encode([facts.item(row).text for row in rows])
-
-
-def _mark(cause: Cause, evidence: Evidence, why: Mapping[int, str], *, same: str | None = None) -> Mark:
-    rows = evidence.none()
-    rows[list(why)] = True
-    return Mark(cause=cause, rows=rows, words=lambda i: why.get(i, NAMES[cause]), same=same)
-
-
-def _unmeasured(cause: Cause, evidence: Evidence, why: str) -> Mark:
-    return Mark(cause=cause, rows=evidence.none(), words=lambda _: NAMES[cause], unmeasured=why)
 
 
 def _parse_failure(e: Evidence) -> list[Mark]:
@@ -129,7 +72,7 @@ def _parse_failure(e: Evidence) -> list[Mark]:
             why[i] = f"failed: {run.error or row.reason or 'no usable answer'}"[:200]
         elif run.step_failed:
             why[i] = f"step {run.failed_step} failed: {run.error or ''}"[:200]
-    return [_mark("parse_failure", e, why)]
+    return [mark("parse_failure", e, why)]
 
 
 def _manipulation(e: Evidence) -> list[Mark]:
@@ -143,14 +86,14 @@ def _manipulation(e: Evidence) -> list[Mark]:
             why[i] = row.reason[:200]
         elif filters.matches(e.facts.item(row).text):
             why[i] = "the text addresses the machine (instruction-like)"
-    return [_mark("manipulation", e, why)]
+    return [mark("manipulation", e, why)]
 
 
 def _reviewer(e: Evidence) -> list[Mark]:
     known = e.yardstick
     if not known.is_measured:
         why = "no reviewer has checks (hidden gold) or double votes both before and in the later period"
-        return [_unmeasured("reviewer", e, why)]
+        return [unmeasured("reviewer", e, why)]
     decided = took_part if e.rate.kind == "task" else rests_on
     on = decided(e.rows, e.facts, known.turned)
     fallen = "; ".join(one.words for one in known.checks if one.turned)
@@ -159,7 +102,7 @@ def _reviewer(e: Evidence) -> list[Mark]:
         worst = max(known.checks, key=lambda one: -1.0 if one.p_value is None else 1 - one.p_value)
         p = "" if worst.p_value is None else f", p = {worst.p_value:.2f}"
         same = f"nobody's answers fell beyond chance (worst: {worst.words}{p})"
-    return [_mark("reviewer", e, {int(i): f"decided by {fallen}" for i in np.flatnonzero(on)}, same=same)]
+    return [mark("reviewer", e, {int(i): f"decided by {fallen}" for i in np.flatnonzero(on)}, same=same)]
 
 
 def _language(e: Evidence) -> list[Mark]:
@@ -173,84 +116,14 @@ def _language(e: Evidence) -> list[Mark]:
     least = MAIN_LANGUAGE if (~e.later).any() else ALONE_LANGUAGE
     main = {name for name, n in counts.items() if n >= least * len(of)}
     if not main:
-        return [_unmeasured("language", e, "no item's language is known")]
+        return [unmeasured("language", e, "no item's language is known")]
     how = "guessed" if guessed else "declared"
     why = {
         i: f"{how} language {language}, usual: {', '.join(sorted(main))}"
         for i, language in enumerate(languages)
         if language not in main and language != UNKNOWN
     }
-    return [_mark("language", e, why)]
-
-
-def _provider(e: Evidence) -> list[Mark]:
-    before = e.facts.marks_before
-    if not before:
-        return [_unmeasured("provider_change", e, "no calls from before the later period are stored")]
-    new = sorted(set(e.facts.marks_after) - set(before))
-    own = {
-        one.fp for one in e.facts.versions if not one.n_before
-    }  # a new version of ours may bring its own model
-    if not new:
-        said = ", ".join(sorted(e.facts.marks_after)) or "no call was made in the later period"
-        same = f"same model and fingerprint before and after ({said})"[:160]
-        return [_mark("provider_change", e, {}, same=same)]
-    why = {}
-    for i, row in enumerate(e.rows):
-        fresh = sorted(e.facts.run(row).marks - set(before))
-        if fresh and row.later and row.strategy_fp not in own:
-            why[i] = f"answered by {', '.join(fresh)}, before: {', '.join(sorted(before))}"[:240]
-    same = f"{', '.join(new)} is new, with a new strategy version or on no judged item"[:160]
-    return [_mark("provider_change", e, why, same=same)]
-
-
-def _version(e: Evidence) -> list[Mark]:
-    """Rows of strategy versions that were not there before; as a guideline change if that is what differs."""
-    versions = {one.fp: one for one in e.facts.versions}
-    old = dominant(e.facts.versions, before=True)
-    if old is None:
-        why = "nothing was decided before the later period"
-        return [_unmeasured("strategy_change", e, why), _unmeasured("guideline_change", e, why)]
-    new = {fp: one for fp, one in versions.items() if not one.n_before}
-    if not new:
-        same = f"the same versions decided before and after ({_named(versions.values())})"
-        return [_mark("guideline_change", e, {}, same=same), _mark("strategy_change", e, {}, same=same)]
-    changed = {fp: _what_changed(e.facts, old, one) for fp, one in new.items()}
-    guideline: dict[int, str] = {}
-    strategy: dict[int, str] = {}
-    for i, row in enumerate(e.rows):
-        found = changed.get(row.strategy_fp)
-        if found is None or not row.later:
-            continue
-        is_guideline, words = found
-        (guideline if is_guideline else strategy)[i] = words
-    said = f"version {_named(new.values())} is new"
-    return [
-        _mark("guideline_change", e, guideline, same=f"{said}, and its guideline is the old one"),
-        _mark("strategy_change", e, strategy, same=f"{said}; only its guideline differs"),
-    ]
-
-
-def _what_changed(facts: Facts, old: VersionFacts, new: VersionFacts) -> tuple[bool, str]:
-    """Return whether the guideline is what changed, and all changed places in words."""
-    head = f"{new.strategy}@{short(new.fp)} after {old.strategy}@{short(old.fp)}"
-    before, after = facts.snapshots.get(old.fp), facts.snapshots.get(new.fp)
-    if not before or not after:
-        return False, f"{head}: what differs is not stored"
-    try:
-        changes = [one for one in diff_snapshots(before, after) if one.state != "same"]
-    except (KeyError, TypeError):  # a snapshot of another making
-        return False, f"{head}: what differs cannot be read"
-    places = [f"{one.name}.{key.path}" for one in changes for key in one.keys]
-    places += [f"{one.name}.{text.path}" for one in changes for text in one.texts]
-    places += [f"{one.name} {one.state}" for one in changes if one.state in ("added", "removed", "moved")]
-    is_guideline = any("guideline" in place for place in places)
-    shown = ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
-    return is_guideline, f"{head}: {shown or 'what differs is not stored'}"
-
-
-def _named(versions: Iterable[VersionFacts]) -> str:
-    return ", ".join(f"{one.strategy}@{short(one.fp)}" for one in list(versions)[:3])
+    return [mark("language", e, why)]
 
 
 def _ambiguity(e: Evidence) -> list[Mark]:
@@ -266,9 +139,9 @@ def _ambiguity(e: Evidence) -> list[Mark]:
             why[i] = f"the question is {row.state}"
     if not asked and not why:
         return [
-            _unmeasured("guideline_ambiguity", e, "no item was judged by two people, so none can disagree")
+            unmeasured("guideline_ambiguity", e, "no item was judged by two people, so none can disagree")
         ]
-    return [_mark("guideline_ambiguity", e, why)]
+    return [mark("guideline_ambiguity", e, why)]
 
 
 def _traffic(e: Evidence) -> list[Mark]:
@@ -277,7 +150,7 @@ def _traffic(e: Evidence) -> list[Mark]:
     if mix is None:
         return []
     if mix.by is None:
-        return [_unmeasured("traffic_mix", e, "no metadata, language, length or topic divides the items")]
+        return [unmeasured("traffic_mix", e, "no metadata, language, length or topic divides the items")]
     grown = {}
     for code, name in enumerate(mix.names):
         inside = mix.codes == code
@@ -289,7 +162,7 @@ def _traffic(e: Evidence) -> list[Mark]:
                 grown[code] = f"{name}: {before} of {n_before} items before, {after} of {n_after} now"
     why = {i: grown[code] for i, code in enumerate(mix.codes.tolist()) if code in grown}
     same = f"no slice by {mix.by} is a larger share of the items than before"
-    return [_mark("traffic_mix", e, why, same=same)]
+    return [mark("traffic_mix", e, why, same=same)]
 
 
 def _gold_doubt(e: Evidence) -> list[Mark]:
@@ -316,7 +189,7 @@ def _gold_doubt(e: Evidence) -> list[Mark]:
             agree.append(similar[i])
         if agree:
             why[i] = f"confidence {row.confidence:.2f}; so say {', '.join(agree)}, against {row.truth}"[:240]
-    return [_mark("gold_doubt", e, why)]
+    return [mark("gold_doubt", e, why)]
 
 
 def _similar_truth(e: Evidence) -> dict[int, str]:
@@ -345,7 +218,7 @@ def _length(e: Evidence) -> list[Mark]:
     n_chars = np.array([e.facts.item(row).n_chars for row in e.rows], dtype=np.float64)
     usual = n_chars[e.reference & (n_chars > 0)]
     if not usual.size:
-        return [_unmeasured("length", e, "no item's text is stored")]
+        return [unmeasured("length", e, "no item's text is stored")]
     long, short_ = float(np.quantile(usual, _LONG)), float(np.quantile(usual, _SHORT))
     why = {}
     for i, row in enumerate(e.rows):
@@ -356,7 +229,7 @@ def _length(e: Evidence) -> list[Mark]:
             why[i] = f"{n_chars[i]:.0f} characters, 95 % of usual items have at most {long:.0f}"
         elif 0 < n_chars[i] < short_:
             why[i] = f"{n_chars[i]:.0f} characters, 98 % of usual items have more"
-    return [_mark("length", e, why)]
+    return [mark("length", e, why)]
 
 
 def _no_similar(e: Evidence) -> list[Mark]:
@@ -374,30 +247,30 @@ def _no_similar(e: Evidence) -> list[Mark]:
         what = "the nearest gold example"
     else:
         return [
-            _unmeasured("no_similar_example", e, "no examples are in use, and gold has none to learn from")
+            unmeasured("no_similar_example", e, "no examples are in use, and gold has none to learn from")
         ]
     values = np.asarray(near, dtype=np.float64)
     usual = values[e.reference & ~np.isnan(values)]
     if not usual.size:
-        return [_unmeasured("no_similar_example", e, "no earlier item was shown examples")]
+        return [unmeasured("no_similar_example", e, "no earlier item was shown examples")]
     least = float(np.quantile(usual, _LOW))
     why = {
         i: f"{what} has similarity {value:.2f}, 90 % of usual items reach {least:.2f}"
         for i, value in enumerate(near)
         if value < least
     }
-    return [_mark("no_similar_example", e, why)]
+    return [mark("no_similar_example", e, why)]
 
 
 def _low_confidence(e: Evidence) -> list[Mark]:
     values = np.array([np.nan if row.confidence is None else row.confidence for row in e.rows])
     usual = values[e.reference & ~np.isnan(values)]
     if not usual.size:
-        return [_unmeasured("low_confidence", e, "no confidence is stored")]
+        return [unmeasured("low_confidence", e, "no confidence is stored")]
     least = float(np.quantile(usual, _LOW))
     why = {
         i: f"confidence {value:.2f}, 90 % of usual items reach {least:.2f}"
         for i, value in enumerate(values.tolist())
         if value < least
     }
-    return [_mark("low_confidence", e, why)]
+    return [mark("low_confidence", e, why)]
