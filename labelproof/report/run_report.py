@@ -10,6 +10,7 @@ from typing import Any
 from agents.run.workload import Workload
 from evaluation.intervals import Estimate
 from labelproof.report.certify_report import group_name
+from labelproof.report.drift.told import sentinel_lines
 from labelproof.report.rollouts.text import run_lines
 from labelproof.report.scoring import ScoreReport, score_workload
 from labelproof.spec.errors import ConfigError
@@ -76,6 +77,7 @@ class RunReport:
             gold = f"fitted on {fitted['n']} gold items" if fitted["n"] else "no gold: bias removal only"
             found.append(("Confidence", f"{fitted['method']} calibration, {gold}. {fitted['why']}".strip()))
         found += run_lines(s.get("rollout"))
+        found += sentinel_lines(s.get("sentinel"))
         found += self._score_lines()
         reused = s["steps_reused"]
         cost = "cost unknown (no price)" if s["unpriced_calls"] else f"${s['cost_usd']:.4f}"

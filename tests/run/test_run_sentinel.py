@@ -13,6 +13,7 @@ import pytest
 from agents.run.drive import drive, new_loop_run
 from agents.run.sentinel import SentinelSet, freeze
 from agents.run.session import LabelRequest
+from labelproof.report.drift.told import sentinel_lines
 from labelproof.report.rollouts.production import open_production, run_production
 from labelproof.spec.project import find_project
 from labelproof.store import TraceStore, open_store
@@ -66,6 +67,7 @@ def test_each_run_asks_the_same_items_anew_and_decides_nothing_of_them(
         first = produce(folder, store)
         asked = len(server.requests)
         assert first["sentinel"]["n_answers"] == 4
+        assert sentinel_lines(first["sentinel"]) == [("Sentinel set", "4 frozen items asked anew")]
         assert first["sentinel"]["note"] is None
         second = produce(folder, store)
         assert len(server.requests) == asked + 4  # the run itself reuses everything, calibration too
@@ -132,6 +134,8 @@ def test_hours_budget_and_repeats_are_respected(make_project: MakeProject, tmp_p
         later = produce(folder, tmp_path / "a")["sentinel"]
         assert (later["n_answers"], len(server.requests)) == (0, asked)
         assert "again after 6 hours" in later["note"]
+        assert sentinel_lines(later) == [("Sentinel set", later["note"])]
+        assert sentinel_lines(None) == []
         assert "sentinel" not in produce(folder, tmp_path / "a", repeat=1)
         paid = watched(
             make_project(
