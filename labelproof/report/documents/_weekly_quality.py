@@ -167,7 +167,9 @@ def quality_section(week: Week, quality: Quality) -> Section:
         blocks.append(picture)
     elif not blocks:
         blocks.append(Paragraph(line=text("No audit is settled: ", sentence(quality.right.reason), ".")))
-    return Section(key="quality", title="How right the automatic decisions were", blocks=blocks)
+    return Section(
+        key="quality", title="How right the automatic decisions were", blocks=blocks, new_page=True
+    )
 
 
 def harm_section(week: Week) -> Section:

@@ -27,6 +27,7 @@ from labelproof.report.documents.model import (
     Table,
     Unit,
 )
+from labelproof.report.documents.words import safe_text
 from labelproof.report.plots import bars_plot
 from labelproof.spec.monitoring import LEVELS, Target
 
@@ -236,7 +237,7 @@ def changes_section(week: Week, states: States) -> Section:
 def _rollout_line(row: Row) -> Line:
     words = {
         "proposed": "was proposed", "approved": "was approved", "rejected": "was rejected", "shadow": "runs in the shadow",
-        "canary": "decides a part of the traffic", "promoted": "came into use", "alarm": "raised an alarm on its traffic",
+        "canary": "decides a part of the traffic", "promoted": "was promoted", "alarm": "raised an alarm on its traffic",
         "rolled_back": "was taken back", "stopped": "was stopped",
     }  # fmt: skip
     why = ("; why: ", sentence(row["reason"])) if row["reason"] else ()
@@ -275,7 +276,7 @@ def changed_parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[s
         if change.state != "changed":
             found.append(f"{change.name} {change.state}")
             continue
-        paths = [one.path for one in (*change.texts, *change.keys)]
+        paths = [*(one.path for one in change.texts), *(one.path for one in change.keys)]
         parts = list(dict.fromkeys(path.split(".")[0].split("[")[0] for path in paths))
         found.append(f"{change.name}: {', '.join(parts)}")
     return found
@@ -365,7 +366,7 @@ def causes_section(week: Week, states: States) -> Section:
         )
         return Section(key="causes", title=title, blocks=[Paragraph(line=line)])
     shown = states.causes[:8]
-    counts = {str(row["cause"]).replace("_", " "): float(row["errors"]) for row in shown}
+    counts = {safe_text(str(row["cause"])).replace("_", " "): float(row["errors"]) for row in shown}
     rows = [
         (text(Given(str(row["cause"]).replace("_", " "))), text(Ref(f"cause:{row['cause']}")))
         for row in shown

@@ -4,7 +4,7 @@ wrongly. Values are made by SQL that anybody can run; intervals by the same code
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.audit_intervals import join_thin_strata
-from evaluation.audits import audit_strata
-from evaluation.decision_quality import DEFAULT_STRATA, decision_quality
+from evaluation.audits import DEFAULT_STRATA, audit_strata
+from evaluation.decision_quality import decision_quality
 from evaluation.suites.injection import harmless_label
 from labelproof.report.documents.book import Book, literal
 from labelproof.report.documents.model import Number
@@ -142,7 +142,7 @@ def _estimate(
     prob: npt.NDArray[np.float64],
     wrong: npt.NDArray[np.bool_],
     n_drawn: int,
-    given: dict[str, object],
+    given: Mapping[str, object],
 ) -> Number:
     edges = final_edges(pool, confidence)
     number = Number(

@@ -24,6 +24,7 @@ from labelproof.report.documents.model import (
     Table,
     Tile,
 )
+from labelproof.report.documents.words import safe_text
 from labelproof.report.plots import bars_plot
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import short
@@ -175,7 +176,7 @@ def _labels(card: _Card) -> Section:
             "by_people",
             key=("label",),
         )
-        counts[str(row["label"])] = float(row["items"])
+        counts[safe_text(str(row["label"]))] = float(row["items"])
         rows.append((text(Given(row["label"])), text(Ref(name)), text(Ref(f"{name}.people"))))
     title = "Labels in use"
     if not rows:

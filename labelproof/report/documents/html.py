@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from labelproof.report.documents.model import (
 )
 from labelproof.report.documents.words import plain, ref_text, safe_text
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}( UTC)?)?")
 _HERE = Path(__file__).parent
 _SIGNS = {"good": "✓ ", "bad": "✕ ", "open": "… ", "plain": ""}
 
@@ -147,15 +149,15 @@ class _Page:
             text, number = ref_text(part, self._numbers), self._numbers[part.name]
             return Markup('<data value="{}" data-number="{}" data-form="{}" title="{}">{}</data>').format(
                 "" if number.value is None else repr(number.value),
-                part.name,
+                safe_text(part.name),
                 part.form,
-                number.label,
+                safe_text(number.label),
                 text,
             )
         if isinstance(part, Given):
             shown = safe_text(part.text)
-            tag = "code" if part.code else "span"
-            return Markup("<{0} data-given><bdi>{1}</bdi></{0}>").format(Markup(tag), shown)  # noqa: S704 - one of two
+            tag = "code" if part.code else "time" if _DATE.fullmatch(shown) else "span"
+            return Markup("<{0} data-given><bdi>{1}</bdi></{0}>").format(Markup(tag), shown)  # noqa: S704 - one of three
         return Markup('<span class="state {}">{}{}</span>').format(
             part.tone, _SIGNS[part.tone] if part.sign else "", part.text
         )  # fmt: skip
@@ -166,6 +168,6 @@ def _num(right: bool) -> Markup:
 
 
 def _labels(labels: Sequence[str]) -> Markup:
-    shown = list(dict.fromkeys(labels))
+    shown = list(dict.fromkeys(safe_text(label) for label in labels))
     more = Markup("") if len(shown) <= 4 else Markup(" and others")
     return Markup("<span data-given>{}</span>{}").format("; ".join(shown[:4]), more)

@@ -98,7 +98,9 @@ def _queries(content: Content) -> str:
             sql = content.queries[number.query] if number.query else number.sql
             if sql:
                 found.setdefault(sql, number.label)
-    blocks = [f"{inert(label)}\n\n<pre>{sql.translate(_ENTITIES)}</pre>" for sql, label in found.items()]
+    blocks = [
+        f"{inert(safe_text(label))}\n\n<pre>{sql.translate(_ENTITIES)}</pre>" for sql, label in found.items()
+    ]
     if not blocks:
         return ""
     return "<details><summary>Queries</summary>\n\n" + "\n\n".join(blocks) + "\n\n</details>"

@@ -28,7 +28,7 @@ from labelproof.report.documents.model import (
     Tile,
     Unit,
 )
-from labelproof.report.documents.words import ref_text
+from labelproof.report.documents.words import ref_text, safe_text
 from labelproof.report.plots import EstimateLine, bars_plot, estimates_plot
 from labelproof.spec.hashing import digest_text, short
 from labelproof.spec.project import ProjectFolder
@@ -279,7 +279,7 @@ def _classes(card: _Card, scores: Mapping[tuple[str, str], Row]) -> Picture | No
             _score(card, name, f"{leaf}: {word}", row)
             number = card.book[name]
             lines.append(
-                EstimateLine(label=f"{leaf}: {word}", value=number.value, low=number.low, high=number.high, n=number.n,
+                EstimateLine(label=safe_text(f"{leaf}: {word}"), value=number.value, low=number.low, high=number.high, n=number.n,
                              group=metric, reason=number.reason, words=ref_text(Ref(name, "both"), card.book.numbers))
             )  # fmt: skip
             rows.append(_score_cells(f"{leaf}: {word}", name))
@@ -438,7 +438,7 @@ def _failures(card: _Card, *, with_text: bool) -> Section:
                 n="total",
                 key=("cause",),
             )
-        words = [str(row["cause"]).replace("_", " ") for row in shown]
+        words = [safe_text(str(row["cause"])).replace("_", " ") for row in shown]
         blocks.append(
             Picture(
                 name="causes",

@@ -23,6 +23,7 @@ INK, SOFT, GRID = "#1a1a1a", "#595959", "#e2e2e2"
 # Okabe & Ito (2008): told apart with every common colour blindness, and in grey by line style as well.
 BLUE, ORANGE, GREEN, SKY = "#0072b2", "#d55e00", "#007a5a", "#56b4e9"
 _TITLE_CHARS, _SUBTITLE_CHARS = 78, 112
+_NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 SUFFIXES = (".svg", ".png", ".html", ".json")
 
 
@@ -123,7 +124,20 @@ def finished(
     spec["background"] = "white"
     spec["padding"] = 16
     spec["config"] = _CONFIG
-    return Plot(title=title, alt=alt_text, spec=spec, rows=tuple(rows))
+    return Plot(
+        title=_drawable(title), alt=_drawable(alt_text), spec=_drawable(spec), rows=_drawable(tuple(rows))
+    )
+
+
+def _drawable(value: Any) -> Any:
+    """Return a value whose texts XML can hold: the renderer ends the whole process at any other character."""
+    if isinstance(value, str):
+        return _NOT_XML.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {_drawable(key): _drawable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_drawable(one) for one in value)
+    return value
 
 
 def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:

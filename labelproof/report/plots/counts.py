@@ -22,7 +22,7 @@ from labelproof.report.plots._plot import (
 _LINE = 34
 _LABELS, _WIDE = 236, 460
 """Pixels of the names and of the bars; fixed, whatever font draws them."""
-_LIGHT = "#9fc7e3"
+_LIGHT = "#b9b9b9"
 _SHADES = {"by the machine": BLUE, "to people": _LIGHT, "failed": ORANGE}
 
 
@@ -59,7 +59,7 @@ def volume_plot(days: Sequence[DayVolume], *, title: str, subtitle: str = "") ->
     color = alt.Color(
         "kind:N",
         scale=alt.Scale(domain=list(_SHADES), range=list(_SHADES.values())),
-        legend=alt.Legend(title=None, orient="top", direction="horizontal"),
+        legend=alt.Legend(title=None, orient="top", direction="horizontal", columnPadding=48),
     )
     bars = (
         alt.Chart(inline(rows))
@@ -175,5 +175,5 @@ def money_plot(
         title=title,
         subtitle=subtitle,
         alt_text=f"{title}. Bars for {len(rows)} periods.",
-        rows=[{"period": row["period"], axis.lower(): row["words"]} for row in rows],
+        rows=[{"period": name, axis.lower(): shown} for name, shown in zip(periods, said, strict=True)],
     )

@@ -47,10 +47,14 @@ def quality_over_time_plot(
     seen += [] if target is None else [target]
     span = 1 - min(seen, default=0.0)
     domain = [max(0.0, min(seen, default=0.0) - 0.1 * span), 1.0]
+    # Weeks have their mark below their first day; days are too many for a mark each.
+    marks: dict[str, Any] = (
+        {"values": [f"{name}T00:00:00Z" for name in names]} if step == "week" else {"tickCount": 6}
+    )
     x = alt.X(
         "day:T",
         title="Day" if step == "day" else "Week from",
-        axis=alt.Axis(format="%-d %b", grid=False, labelOverlap=True, tickCount=6),
+        axis=alt.Axis(format="%-d %b", grid=False, labelOverlap=True, **marks),
     )
     scale = alt.Scale(domain=domain)
     y = alt.Y("value:Q", title=f"{measure} (%)", scale=scale, axis=alt.Axis(format=".0%"))
