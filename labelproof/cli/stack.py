@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from labelproof.cli._common import (
     emit_json,
     user_errors,
 )
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(help="Run and look after the local Prefect server and its worker.")
 
@@ -79,6 +82,25 @@ def up(
         bool,
         typer.Option("--review/--no-review", help="Also serve the review app, where there are projects."),
     ] = True,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume", help="Start runs again whose process died, three times at most."
+        ),
+    ] = True,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook",
+            envvar="LABELPROOF_WEBHOOK_URL",
+            show_envvar=True,
+            help="Address that alarms and failed runs are sent to, a secret: better by the variable, or - to be asked; off "
+            "removes it.  [default: as it was]",
+        ),
+    ] = None,
+    test_webhook: Annotated[
+        bool, typer.Option("--test-webhook", help="Send a test message; exit 1 if it did not arrive.")
+    ] = False,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in this terminal until Ctrl-C.")
     ] = False,
@@ -91,8 +113,14 @@ def up(
         from labelproof.stack.plan import Options
 
         folder = root.resolve() if root is not None else find_root()
+        _take_webhook(webhook)
         options = Options(
-            port=port, worker=worker, schedules=schedules, worker_limit=worker_limit, review=review
+            port=port,
+            worker=worker,
+            schedules=schedules,
+            worker_limit=worker_limit,
+            review=review,
+            resume=resume,
         )
         if foreground:
             with _progress(quiet=as_json) as report:
@@ -101,8 +129,10 @@ def up(
         with _progress(quiet=as_json) as report:
             started = start(folder, options, report=report)
         answer = status(folder)
+        arrived, told = _send_test(answer["api_url"]) if test_webhook else (True, "")
         if as_json:
-            emit_json({**answer, "was_running": started.was_running})
+            tested = {"webhook_test": {"arrived": arrived, "told": told}} if test_webhook else {}
+            emit_json({**answer, "was_running": started.was_running, **tested})
         else:
             word = "already running" if started.was_running else "up"
             _print_status(answer, headline=f"[bold green]{word}[/]")
@@ -111,7 +141,33 @@ def up(
                     "  Schedules are off, so nothing is labeled or paid for by itself. "
                     f"To switch them on: [bold]{command_name()} up --schedules[/]"
                 )
-    raise typer.Exit(EXIT_OK if answer["running"] else EXIT_NO)
+            if test_webhook:
+                word = "[green]arrived[/]" if arrived else "[red]did not arrive[/]"
+                console().print(f"  test message {word}: ", end="")
+                console().print(told, markup=False, soft_wrap=True)
+    raise typer.Exit(EXIT_OK if answer["running"] and arrived else EXIT_NO)
+
+
+def _take_webhook(given: str | None) -> None:
+    """Check the address and hand it on by the environment: command lines can be read by every user of the machine."""
+    import getpass
+    import os
+    import sys
+
+    from labelproof.stack.webhook import VARIABLE, checked_url
+
+    if given == "-":
+        given = getpass.getpass("Webhook address: ") if sys.stdin.isatty() else sys.stdin.readline()
+    if given:
+        os.environ[VARIABLE] = checked_url(given)
+
+
+def _send_test(url: str) -> tuple[bool, str]:
+    from labelproof.stack import PrefectApi
+    from labelproof.stack.webhook import send_test
+
+    with PrefectApi(url) as api:
+        return send_test(api)
 
 
 @app.command()
@@ -132,7 +188,7 @@ def down(*, root: RootOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def status(*, root: RootOption = None, as_json: JsonOption = False) -> None:
-    """Show what runs, its health, the schedules and the last scheduled run. Exit 0 up, 1 down."""
+    """Show what runs, what ran and runs next, what waits, and what is wrong. Exit 0: all is well; 1: it is not, or down."""
     with user_errors(as_json=as_json):
         from labelproof.stack.control import find_root
         from labelproof.stack.control import status as look
@@ -141,11 +197,12 @@ def status(*, root: RootOption = None, as_json: JsonOption = False) -> None:
         if as_json:
             emit_json(answer)
         else:
-            good = "[bold green]up[/]" if answer["running"] else f"[bold yellow]{answer['phase']}[/]"
+            good = "[bold green]up[/]" if answer["healthy"] else "[bold yellow]up, with problems[/]"
+            good = good if answer["running"] else f"[bold yellow]{answer['phase']}[/]"
             _print_status(answer, headline=good)
             if answer["phase"] in ("stopped", "failed"):
                 console().print(f"  To start it: [bold]{command_name()} up[/]")
-    raise typer.Exit(EXIT_OK if answer["running"] else EXIT_NO)
+    raise typer.Exit(EXIT_OK if answer["healthy"] else EXIT_NO)
 
 
 def _print_status(answer: dict[str, Any], *, headline: str) -> None:
@@ -168,21 +225,68 @@ def _print_status(answer: dict[str, Any], *, headline: str) -> None:
             )
         elif answer["phase"] != "stopped":
             out.print(f"  {one['name']:<8} [red]not running[/], log: {escape(one['log'])}")
-    for one in answer["schedules"]:
-        state = "[green]on[/]" if one["active"] else "off"
-        out.print(f"  schedule {one['deployment']}, {one['slug']}: {one['cron']} {one['timezone']}, {state}")
-    for key, title in (
-        ("last_scheduled_run", "last run"),
-        ("next_scheduled_run", "next run"),
-    ):
-        if run := answer[key]:
-            when = run["started_at"] or run["expected_start"]
-            out.print(f"  {title}: {run['deployment']}, {run['state']}, {when[:19]}Z")
+    _print_deployments(out, answer)
     if answer["active_runs"]:
         count = answer["active_runs"]
         out.print(f"  {count} run{'s' if count != 1 else ''} at work")
+    _print_store(out, answer)
     if answer["phase"] != "stopped":
         out.print(f"  logs: {escape(answer['logs'])}")
+    for line in answer["notes"]:
+        out.print(f"  note: {escape(line)}", soft_wrap=True)
+    for line in answer["problems"]:
+        out.print(f"  [bold red]problem[/]: {escape(line)}", soft_wrap=True)
+
+
+def _print_deployments(out: Console, answer: dict[str, Any]) -> None:
+    """Print a line for each deployment: when by the clock, what came last, what comes next."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not answer["deployments"]:
+        return
+    times: dict[str, list[str]] = {}
+    for one in answer["schedules"]:
+        state = "[green]on[/]" if one["active"] else "off"
+        times.setdefault(one["deployment"], []).append(f"{one['cron']} {one['timezone']}, {state}")
+    table = Table("deployment", "schedule", "last run", "next run", box=None, padding=(0, 2), pad_edge=True)
+    for one in answer["deployments"]:
+        last = one["last"]
+        schedule = "paused" if one["paused"] else ", ".join(times.get(one["deployment"], ["by hand"]))
+        table.add_row(
+            escape(one["deployment"]),
+            schedule,
+            "" if last is None else f"{escape(last['state'])}, {_when(last['at'])}",
+            _when(one["next"]),
+        )
+    out.print(table)
+
+
+def _print_store(out: Console, answer: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    store, disk = answer["store"], answer["disk"]
+    if store["exists"]:
+        waiting = f"{store['waiting']} segment{'s' if store['waiting'] != 1 else ''} waiting"
+        drained = f", last drained {_when(store['last_drain'])}" if store["last_drain"] else ""
+        out.print(f"  store    {escape(str(store['where']))}: {waiting}{drained}", soft_wrap=True)
+    sizes = [
+        f"{title} {size / 1e6:,.1f} MB"
+        for title, size in (
+            ("store", disk["store_bytes"]),
+            ("Prefect", disk["prefect_bytes"]),
+            ("logs", disk["logs_bytes"]),
+        )
+        if size
+    ]
+    out.print(f"  disk     {disk['free_bytes'] / 1e9:.1f} GB free{'; ' if sizes else ''}{', '.join(sizes)}")
+    if answer["webhook"] is not None:
+        out.print(f"  webhook  {'set' if answer['webhook'] else 'not set'}")
+
+
+def _when(text: str | None) -> str:
+    """Return a time of the API as 2026-03-02 12:00Z; nothing for none."""
+    return "" if text is None else f"{text[:10]} {text[11:16]}Z"
 
 
 def _ago(seconds: float) -> str:

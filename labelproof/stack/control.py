@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,14 @@ from labelproof.spec.errors import ConfigError
 from labelproof.stack.api import PrefectApi, StackError, is_healthy
 from labelproof.stack.env import ROOT_VARIABLE, service_env
 from labelproof.stack.guarded import is_guarded, is_running, log_tail, stop_leftover
+from labelproof.stack.health import (
+    automations_health,
+    deployments_health,
+    disk_health,
+    notes,
+    problems,
+    store_health,
+)
 from labelproof.stack.paths import StackPaths, read_json, stack_paths
 from labelproof.stack.plan import Options, make_supervisor
 from labelproof.stack.procs import is_alive, send, wait_until
@@ -193,7 +202,7 @@ def run_foreground(root: Path, options: Options, *, report: Report) -> None:
 
 
 def status(root: Path) -> dict[str, Any]:
-    """Return what runs and how it is; ``running`` says whether the stack is up and healthy."""
+    """Return what runs and how it is; ``running``: the stack is up. ``healthy``: and nothing is wrong (``problems``)."""
     paths = stack_paths(root)
     state = read_json(paths.state)
     up_now = is_up(state)
@@ -219,11 +228,31 @@ def status(root: Path) -> dict[str, Any]:
         "next_scheduled_run": None,
         "active_runs": None,
         "logs": str(paths.logs),
+        "resume": bool(state.get("resume", True)),
+        **_NOT_ASKED,
     }
     if healthy:
         with PrefectApi(url, timeout_s=5.0) as api:
             answer.update(_runs_status(api))
+    answer["store"] = store_health(paths.root, datetime.now(UTC))
+    folder = answer["store"]["folder"]
+    answer["disk"] = disk_health(paths, None if folder is None else Path(folder))
+    answer["problems"] = problems(answer)
+    answer["notes"] = notes(answer)
+    answer["healthy"] = answer["running"] and not answer["problems"]
     return answer
+
+
+_NOT_ASKED: dict[str, Any] = {
+    "deployments": [],
+    "late": [],
+    "silent": [],
+    "crashed": [],
+    "automations": [],
+    "webhook": None,
+    "pool_paused": False,
+}
+"""What only a server that answers can tell."""
 
 
 def _service_status(paths: StackPaths, entry: dict[str, Any], *, up_now: bool) -> dict[str, Any]:
@@ -258,6 +287,8 @@ def _runs_status(api: PrefectApi) -> dict[str, Any]:
         "last_scheduled_run": _run_line(last, names),
         "next_scheduled_run": _run_line(upcoming, names),
         "active_runs": len(api.runs(states=["RUNNING", "PENDING", "CANCELLING"], limit=200)),
+        **deployments_health(api, deployments, datetime.now(UTC)),
+        **automations_health(api),
     }
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,38 +11,24 @@ import pytest
 
 from labelproof.stack.api import PrefectApi, StackError
 from labelproof.stack.procs import wait_until
+from labelproof.stack.setup import read_deployments
+from tests.stack.real import labelproof, launch, processes_of, state_of
 
 pytestmark = pytest.mark.stack
 
 CHECKOUT = Path(__file__).parents[2]
-TINY_FLOW = """
-from prefect import flow, task
-from flows.params import CertifyParams, ExperimentParams, LabelParams, PromoteParams, ScoreParams
 
-@task
-async def count(n: int) -> int:
-    return n
 
-@flow(name="label")
-async def label(params: LabelParams) -> int:
-    return await count(params.batch_size)
-
-@flow(name="score")
-async def score(params: ScoreParams) -> int:
-    return 0
-
-@flow(name="certify")
-async def certify(params: CertifyParams) -> int:
-    return 0
-
-@flow(name="promote")
-async def promote(params: PromoteParams) -> int:
-    return 0
-
-@flow(name="experiment")
-async def experiment(params: ExperimentParams) -> int:
-    return 0
-"""
+def tiny_flows(deployments: list[dict[str, Any]]) -> str:
+    """Return flows of the deployments' names and parameters that ask no model."""
+    names = [one["entrypoint"].partition(":")[2] for one in deployments]
+    models = ", ".join(f"{name.capitalize()}Params" for name in names)
+    lines = ["from prefect import flow, task", f"from flows.params import {models}", ""]
+    lines += ["@task", "async def count(n: int) -> int:", "    return n", ""]
+    for name in names:
+        lines += [f'@flow(name="{name}")', f"async def {name}(params: {name.capitalize()}Params) -> int:"]
+        lines += ["    return await count(7)", ""]
+    return "\n".join(lines)
 
 
 @pytest.fixture
@@ -56,41 +38,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", "5")  # 60 s otherwise
     shipped = (CHECKOUT / "prefect.yaml").read_text(encoding="utf-8")
-    for entrypoint in (
-        "flows/label_flow.py:label",
-        "flows/score_flow.py:score",
-        "flows/certify_flow.py:certify",
-        "flows/promote_flow.py:promote",
-        "flows/experiment_flow.py:experiment",
-    ):
-        assert entrypoint in shipped
-        shipped = shipped.replace(entrypoint, "tiny_flow.py:" + entrypoint.partition(":")[2])
+    deployments = read_deployments(CHECKOUT)
+    for one in deployments:
+        shipped = shipped.replace(one["entrypoint"], "tiny_flow.py:" + one["entrypoint"].partition(":")[2])
     (tmp_path / "prefect.yaml").write_text(shipped, encoding="utf-8")
-    (tmp_path / "tiny_flow.py").write_text(textwrap.dedent(TINY_FLOW), encoding="utf-8")
+    (tmp_path / "tiny_flow.py").write_text(tiny_flows(deployments), encoding="utf-8")
     yield tmp_path
     labelproof(tmp_path, "down")
-
-
-def labelproof(root: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run the command as a user would; returns its exit code and its JSON."""
-    argv = [sys.executable, "-m", "labelproof", *arguments, "--root", str(root), "--json"]
-    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=240)
-    assert done.stdout, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return done.returncode, answer
-
-
-def processes_of(root: Path) -> list[str]:
-    """Return the command lines of all processes that the stack of ``root`` started."""
-    needle = f"LABELPROOF_ROOT={root}".encode()
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and needle in (folder / "environ").read_bytes().split(b"\0"):
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except (FileNotFoundError, PermissionError, ProcessLookupError):
-            continue
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes through /proc")
@@ -98,14 +52,16 @@ def test_scheduled_runs_appear_a_worker_executes_and_history_survives(root: Path
     code, first = labelproof(root, "up")
     assert code == 0, first
     assert {one["name"] for one in first["services"] if one["ready"]} == {"server", "worker"}
-    assert [one["active"] for one in first["schedules"]] == [False, False, False], "off until asked for"
+    assert {one["active"] for one in first["schedules"]} == {False}, "off until asked for"
     assert first["next_scheduled_run"] is None
 
     code, switched = labelproof(root, "up", "--schedules")
     assert (code, switched["was_running"]) == (0, True)
     assert all(one["active"] for one in switched["schedules"])
     with PrefectApi(first["api_url"]) as api:
-        assert wait_until(lambda: bool(scheduled(api)), timeout_s=90, every_s=0.5), "no SCHEDULED run"
+        wanted = {one["deployment"] for one in switched["schedules"]}
+        assert len(wanted) == 6
+        assert wait_until(lambda: planned(api) == wanted, timeout_s=90, every_s=0.5), "no SCHEDULED run"
         run_id = launch(api, {"project": "projects/content_safety", "batch_size": 7})
         with pytest.raises(StackError, match="batch_size"):
             launch(api, {"project": "projects/content_safety", "batch_size": "many"})
@@ -130,15 +86,8 @@ def test_scheduled_runs_appear_a_worker_executes_and_history_survives(root: Path
     assert processes_of(root) == []
 
 
-def scheduled(api: PrefectApi) -> list[dict[str, Any]]:
-    return api.runs(states=["SCHEDULED"], flow_runs={"tags": {"all_": ["auto-scheduled"]}})
-
-
-def launch(api: PrefectApi, params: dict[str, Any]) -> str:
-    deployment = api.call("GET", "/deployments/name/label/production")
-    path = f"/deployments/{deployment['id']}/create_flow_run"
-    return str(api.call("POST", path, {"parameters": {"params": params}})["id"])
-
-
-def state_of(api: PrefectApi, run_id: str) -> str:
-    return str(api.call("GET", f"/flow_runs/{run_id}")["state_type"])
+def planned(api: PrefectApi) -> set[str]:
+    """Return the deployments that have runs which the scheduler made."""
+    names = {one["id"]: f"{one['flow_name']}/{one['name']}" for one in api.deployments()}
+    made = api.runs(states=["SCHEDULED"], limit=200, flow_runs={"tags": {"all_": ["auto-scheduled"]}})
+    return {names[run["deployment_id"]] for run in made}
