@@ -39,6 +39,22 @@ class NearPairs:
     right: IntArray
     similarity: npt.NDArray[np.float64]
 
+    def after(self, m: int) -> NearPairs:
+        """Return the pairs among the texts behind the first ``m``, whose positions begin at 0 again."""
+        kept = self.left >= m
+        return NearPairs(
+            n=self.n - m,
+            left=self.left[kept] - m,
+            right=self.right[kept] - m,
+            similarity=self.similarity[kept],
+        )
+
+    def near_first(self, m: int) -> BoolArray:
+        """Return for each text behind the first ``m`` (n - m,) whether it is near one of them."""
+        found = np.zeros(self.n - m, dtype=np.bool_)
+        found[self.right[(self.left < m) & (self.right >= m)] - m] = True
+        return found
+
     def groups(self) -> IntArray:
         """Return the group (n,) of each text, named by its first member: texts joined by a chain of pairs."""
         parent = np.arange(self.n)
@@ -90,13 +106,7 @@ def near_any(
     texts: Sequence[str], others: Sequence[str], *, threshold: float = 0.8, seed: int = 0
 ) -> BoolArray:
     """Return for each text (n,) whether one of ``others`` is the same or near it."""
-    n = len(texts)
-    pairs = near_pairs([*others, *texts], threshold=threshold, seed=seed)
-    m = len(others)
-    found = np.zeros(n, dtype=np.bool_)
-    crossing = (pairs.left < m) & (pairs.right >= m)
-    found[pairs.right[crossing] - m] = True
-    return found
+    return near_pairs([*others, *texts], threshold=threshold, seed=seed).near_first(len(others))
 
 
 def _sketch(texts: Sequence[str], rng: np.random.Generator) -> tuple[list[UInts], UInts]:

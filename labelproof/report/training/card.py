@@ -51,7 +51,7 @@ def card(made: TrainingSet, version: int, now: datetime) -> str:
         "- `agreed`: people agreed. `adjudicated`: a lead decided. `appeal`: decided on appeal. People's label always wins.",
         "- `*.provenance.jsonl` says for each line: item, source, how many people (no names), run, strategy version,",
         "  confidence, certificate.",
-        f"- Prompt: `{_md(made.prompt)}` of strategy `{_md(rules.strategy)}` (`{made.strategy_fp}`).",
+        f"- Prompt: `{_code(made.prompt)}` of strategy `{_code(rules.strategy)}` (`{made.strategy_fp}`).",
         "",
         "## What was left out",
         "",
@@ -106,7 +106,7 @@ def _sum(counts: Mapping[str, Mapping[str, int]], label: str) -> int:
 
 
 def _by(group: str | None) -> str:
-    return "" if group is None else f", and items of one `{_md(group)}`,"
+    return "" if group is None else f", and items of one `{_code(group)}`,"
 
 
 def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -122,3 +122,8 @@ def _md(text: str) -> str:
     return "".join(
         f"\\{char}" if char in "\\`*_[]<>|#!" else char if char.isprintable() else "?" for char in flat
     )
+
+
+def _code(text: str) -> str:
+    """Return a name for between backticks."""
+    return "".join(char for char in text if char.isprintable() and char != "`")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from evaluation._arrays import IntArray
-from evaluation.near_duplicates import near_any, near_pairs, normal_form
+from evaluation.near_duplicates import near_pairs, normal_form
 from labelproof.report.training.model import Chosen, LabelRow, Part, Rules
 from labelproof.spec.hashing import PREFIX, digest_parts
 
@@ -28,11 +28,11 @@ def choose(
     out: Counter[str] = Counter()
     usable = [row for row in rows if _count(out, _unusable(row, labels))]
     forms = [normal_form(row.text) for row in usable]
-    pairs = near_pairs(forms, threshold=rules.near)
-    near = pairs.groups()
-    places = _places(usable, near, rules)
-    leaked = near_any(forms, sorted({normal_form(text) for text in gold}), threshold=rules.near)
     exact = {normal_form(text) for text in gold}
+    pairs = near_pairs([*sorted(exact), *forms], threshold=rules.near)
+    near = pairs.after(len(exact)).groups()
+    leaked = pairs.near_first(len(exact))
+    places = _places(usable, near, rules)
     kept: list[int] = []
     for i, row in enumerate(usable):
         why = _filtered(row, rules)
