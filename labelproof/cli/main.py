@@ -134,6 +134,13 @@ COMMANDS: tuple[Row, ...] = (
         "Watch",
     ),
     Row(
+        "training-data",
+        "labelproof.cli.training_data",
+        "training_data",
+        "Write decided labels as data sets to train and judge models with",
+        "Watch",
+    ),
+    Row(
         "review", "labelproof.cli.review", "app", "Hand review tasks to people and take votes back", "People"
     ),
     Row("serve", "labelproof.cli.serve", "serve", "Open the review queue in the browser", "People"),
