@@ -111,13 +111,55 @@ def test_a_certificate_is_issued_by_a_flow_that_leaves_its_table_and_plot(
     assert one["state"] == "issued"
 
 
-def _flow(name: str, url: str, root: Path, folder: Path, store: Path) -> subprocess.CompletedProcess[str]:
+def test_suites_run_as_a_flow_that_leaves_what_they_found(
+    server_url: str, make_project: MakeProject, tmp_path: Path
+) -> None:
+    with scripted_server() as model:
+        folder = make_project(model.base_url, n_items=20, name="suited")
+        done = _flow("suite", server_url, tmp_path, folder, tmp_path / "store", suite="robustness", n=5)
+        assert done.returncode == 0, done.stderr
+    named = {"flow_runs": {"name": {"any_": ["suite-suited-champion"]}}}
+    (flow_run,) = _post(server_url, "flow_runs/filter", named)
+    assert flow_run["state_type"] == "COMPLETED"
+    wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run["id"]]}}}
+    (left,) = _post(server_url, "artifacts/filter", wanted)
+    assert left["key"] == "suite-suited-champion"
+    (stored,) = rows(tmp_path / "store", "SELECT suite_run_id FROM suite_runs")
+    assert f"labelproof suite show {stored['suite_run_id']} --failed" in left["data"]
+
+
+@pytest.mark.parametrize(
+    ("name", "store", "n_tries"), [("hasty", "mongodb://nowhere", 3), ("mistaken", None, 1)]
+)
+def test_retries_are_for_what_may_pass(
+    server_url: str, make_project: MakeProject, tmp_path: Path, name: str, store: str | None, n_tries: int
+) -> None:
+    """A store that cannot be reached may be there later; a project without gold is a project without gold."""
+    folder = make_project("http://127.0.0.1:9/v1", name=name)
+    env = {"PREFECT_FLOWS_DEFAULT_RETRIES": "2", "PREFECT_FLOWS_DEFAULT_RETRY_DELAY_SECONDS": "0"}
+    done = _flow("score", server_url, tmp_path, folder, store or tmp_path / "store", env=env)
+    assert done.returncode == 1
+    named = {"flow_runs": {"name": {"any_": [f"score-{name}-champion"]}}}
+    (flow_run,) = _post(server_url, "flow_runs/filter", named)
+    assert (flow_run["state_type"], flow_run["run_count"]) == ("FAILED", n_tries)
+
+
+def _flow(
+    name: str,
+    url: str,
+    root: Path,
+    folder: Path,
+    store: Path | str,
+    *,
+    env: dict[str, str] | None = None,
+    **more: Any,
+) -> subprocess.CompletedProcess[str]:
     params = f"{name.capitalize()}Params"
     code = (
         f"import asyncio\nfrom flows.{name}_flow import {name}\nfrom flows.params import {params}\n"
-        f"asyncio.run({name}({params}(project={str(folder)!r}, store={str(store)!r})))\n"
+        f"asyncio.run({name}({params}(project={str(folder)!r}, store={str(store)!r}, **{more!r})))\n"
     )
-    env = {**os.environ, **prefect_env(root, url), "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, **prefect_env(root, url), "PYTHONPATH": str(ROOT), **(env or {})}
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=root,
