@@ -60,6 +60,24 @@ def decisions(week: Week, quality: Quality, states: States) -> list[Line]:
             text("audit ", Ref("audits.more"), " more automatic decisions to prove the promise, or leave it unproven for now: ",
                  command(f"labelproof review export {project} --kind audit --to audits.csv"), ".")
         )  # fmt: skip
+    elif quality.verdict == "not yet provable" and week.book["tasks.audits_waiting"].value:
+        found.append(
+            text(
+                "have the ",
+                Ref("tasks.audits_waiting"),
+                " waiting audits answered, so that the promise can be proven or ruled out: ",
+                command(f"labelproof review export {project} --kind audit --to audits.csv"),
+                ".",
+            )
+        )
+    elif quality.verdict == "not yet provable":
+        found.append(
+            text(
+                "whether more automatic decisions are audited (",
+                command("routing.audit_rate_prob"),
+                "): too few are, to prove the promise or to rule it out.",
+            )
+        )
     found += _certificates_to_decide(week, states)
     if quality.right.value is None and quality.report.next_step:
         found.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from labelproof.report.documents import _weekly_problems as problem_part
 from labelproof.report.documents import _weekly_quality as quality_part
 from labelproof.report.documents import _weekly_state as state_part
 from labelproof.report.documents import _weekly_work as work_part
@@ -65,9 +66,9 @@ def weekly(
         quality_part.harm_section(week),
         state_part.targets_section(week, states),
         state_part.changes_section(week, states),
-        state_part.findings_section(week, states),
-        state_part.alarms_section(week, states),
-        state_part.causes_section(week, states),
+        problem_part.findings_section(week, states),
+        problem_part.alarms_section(week, states),
+        problem_part.causes_section(week, states),
         work_part.cost_section(week),
         work_part.reviewers_section(week),
         Section(
