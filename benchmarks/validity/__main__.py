@@ -18,6 +18,7 @@ MODULES = (
     "certificates",
     "audits",
     "monitors",
+    "promises",
     "confidence",
     "agreement",
     "experiments",
