@@ -219,15 +219,15 @@ def overview(
     with user_errors(as_json=as_json):
         from datetime import UTC, datetime
 
-        from labelproof.report.overview.read import SQL, read_overview
+        from labelproof.report.overview.read import SQL, read_overview, statement
         from labelproof.report.overview.text import overview_text
 
+        at = datetime.now(UTC) if now is None else _time(now)
         if sql is not None:
             if sql not in SQL:
                 raise ConfigError(f"--sql: expected one of {', '.join(SQL)}; found {sql!r}")
-            typer.echo(SQL[sql])
+            typer.echo(statement(sql, at))
             return
-        at = datetime.now(UTC) if now is None else _time(now)
         with _opened(store) as opened:
             found = read_overview(opened, now=at)
         if as_json:

@@ -32,6 +32,7 @@ def make_app(desk: Desk, office: Office, settings: WebSettings, *, clock: Clock 
     from labelproof.review.web.lead_pages import router as lead_pages
     from labelproof.review.web.look_pages import router as look_pages
     from labelproof.review.web.monitor_pages import router as monitor_pages
+    from labelproof.review.web.overview_pages import router as overview_pages
     from labelproof.review.web.task_pages import router as task_pages
 
     now = clock or _utc_now
@@ -54,6 +55,7 @@ def make_app(desk: Desk, office: Office, settings: WebSettings, *, clock: Clock 
         compare_pages,
         findings_pages,
         monitor_pages,
+        overview_pages,
     ):
         app.include_router(pages)
     add_handlers(app)
