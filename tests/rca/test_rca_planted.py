@@ -160,3 +160,11 @@ def test_coverage_and_failures_have_causes_too(report_of: Worlds) -> None:
     assert coverage.first_cause == "parse_failure"
     assert coverage.after is not None
     assert coverage.after.population == 700
+
+
+def test_a_reviewer_is_found_by_two_signs_where_each_is_too_weak(report_of: Worlds) -> None:
+    """14 of 20 on hidden gold after 20 of 20 is not beyond chance among five reviewers; with what they audit it is."""
+    found = report_of("reviewer", seed=205, n=500)
+    assert found.facts["turned"] == ["cyd"]
+    assert found.first_cause == "reviewer"
+    assert any("contradicts the machine on 29 of 60" in words for words in found.facts["reviewers"])

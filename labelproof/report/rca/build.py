@@ -27,7 +27,7 @@ from labelproof.report.rca.metrics import Rate, parse_rate
 from labelproof.report.rca.model import MixedSlice, NamedPart, RateOf, RootCauseReport
 from labelproof.report.rca.periods import Period
 from labelproof.report.rca.same_items import Behaviour, read_behaviour
-from labelproof.report.rca.yardstick import Yardstick, read_yardstick, rests_on
+from labelproof.report.rca.yardstick import Yardstick, corroborated, read_yardstick, rests_on
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import PREFIX, digest
 from labelproof.spec.project import ProjectFolder
@@ -73,8 +73,10 @@ def analyse(
     columns = columns_of(
         judged.rows, facts, language_column=folder.spec.monitoring.language_column, seed=seed
     )
-    yardstick = read_yardstick(store, folder.name, earlier, later)
     wrong = wrong_of(judged, rate)
+    yardstick = read_yardstick(store, folder.name, earlier, later)
+    if rate.kind == "truth":
+        yardstick = corroborated(yardstick, judged.rows, facts, wrong)
     evidence = Evidence(
         rows=judged.rows,
         facts=facts,

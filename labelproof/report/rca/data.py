@@ -201,6 +201,8 @@ def _used(
                 + (f", of the earlier one {known[False]}" if False in known else "")
                 + ("" if least else " (nobody has said what is right)")
             )
+    if used == {"failed"}:  # failures alone are no accuracy
+        used = set()
     return used, notes
 
 

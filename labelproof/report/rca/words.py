@@ -61,9 +61,14 @@ def headline(report: RootCauseReport) -> str:
     if not report.worse and not report.better:
         return (
             f"{name} {direction} by {size} ({ends}), no more than chance would explain: "
-            f"95 % interval {interval(report.low, report.high)}{_first(report.explaining)}."
+            f"95 % interval {interval(report.low, report.high)}{_shared(report.explaining)}."
         )
     return f"{name} {direction} by {size} {interval(report.low, report.high)}, {ends}{_first(report.explaining)}."
+
+
+def _shared(causes: Sequence[CauseRow]) -> str:
+    """Without a change there is nothing to be the cause of; what errors share is said all the same."""
+    return f"; what its errors share: {', '.join(row.name for row in causes[:2])}" if causes else ""
 
 
 def _first(causes: Sequence[CauseRow]) -> str:

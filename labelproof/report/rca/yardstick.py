@@ -38,11 +38,15 @@ class ReviewerCheck:
     right_after: int
     p_value: float | None
     turned: bool
+    raw_p: float | None = None
+    """Before Holm's correction over reviewers."""
+    beside: str = ""
+    """What speaks for it as well."""
 
     @property
     def words(self) -> str:
         before = f"{self.right_before} of {self.n_before} before, " if self.n_before else "none before, "
-        return f"{self.annotator}: {self.by} {before}{self.right_after} of {self.n_after} now"
+        return f"{self.annotator}: {self.by} {before}{self.right_after} of {self.n_after} now{self.beside}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +81,67 @@ def read_yardstick(store: TraceStore, project: str, earlier: Period | None, late
         replace(
             one,
             p_value=None if np.isnan(p) else float(p),
+            raw_p=one.p_value,
             turned=bool(p <= _ALPHA and _drop(one) >= _LEAST_DROP),
         )
         for one, p in zip(found, corrected, strict=True)
     )
     return Yardstick(checks=tested, n_checks=sum(one.n_after for one in tested), since=since)
+
+
+def corroborated(yardstick: Yardstick, rows: Sequence[JudgedRow], facts: Facts, wrong: Bools) -> Yardstick:
+    """Return the yardstick with reviewers who turned by two signs, each too weak alone.
+
+    One sign: hidden gold or agreement fell, uncorrected. The other: they contradict the machine more than the other
+    reviewers do now, and more than they did before (Holm over those with the first sign). The second alone says
+    nothing, since somebody may be given the harder items.
+    """
+    hinted = [
+        one for one in yardstick.checks if not one.turned and one.raw_p is not None and one.raw_p <= _ALPHA
+        and _drop(one) >= _LEAST_DROP
+    ]  # fmt: skip
+    said = [frozenset(_said(row, facts)) for row in rows] if hinted else []
+    later = np.array([row.later for row in rows], dtype=np.bool_)
+    decided = np.array([bool(who) for who in said], dtype=np.bool_)
+    p_values, words = [], []
+    for one in hinted:
+        mine = np.array([one.annotator in who for who in said], dtype=np.bool_)
+        now, before, others = mine & later, mine & ~later, decided & ~mine & later
+        counts = [(int((wrong & part).sum()), int(part.sum())) for part in (now, before, others)]
+        (x, n), (x_before, n_before), (x_others, n_others) = counts
+        p_values.append(
+            max(
+                fisher_greater(x, n - x, x_before, n_before - x_before),
+                fisher_greater(x, n - x, x_others, n_others - x_others),
+            )
+            if n and n_before and n_others
+            else None
+        )
+        words.append(
+            f"; contradicts the machine on {x} of {n} (others {x_others} of {n_others}, before {x_before} of {n_before})"
+        )
+    turned = {
+        (one.annotator, one.by): text
+        for one, p, text in zip(hinted, holm(p_values), words, strict=True)
+        if p <= _ALPHA
+    }
+    checks = tuple(
+        replace(one, turned=True, beside=turned[one.annotator, one.by])
+        if (one.annotator, one.by) in turned
+        else one
+        for one in yardstick.checks
+    )
+    return replace(yardstick, checks=checks)
+
+
+def _said(row: JudgedRow, facts: Facts) -> list[str]:
+    """Return who said what counts as the truth of a row."""
+    role = "adjudicator" if row.state == "adjudicated" else "reviewer"
+    return [
+        who
+        for who, as_, answer, label in facts.of_task(row).votes
+        if as_ == role and answer == "label" and label == row.truth
+    ]
 
 
 def rests_on(rows: Sequence[JudgedRow], facts: Facts, turned: frozenset[str]) -> Bools:
@@ -92,16 +152,10 @@ def rests_on(rows: Sequence[JudgedRow], facts: Facts, turned: frozenset[str]) ->
     for i, row in enumerate(rows):
         if not row.later or row.task_id is None:
             continue
-        votes = facts.of_task(row).votes
         if row.state == "check":
             found[i] = row.reason in turned
             continue
-        role = "adjudicator" if row.state == "adjudicated" else "reviewer"
-        said = [
-            who
-            for who, as_, answer, label in votes
-            if as_ == role and answer == "label" and label == row.truth
-        ]
+        said = _said(row, facts)
         found[i] = bool(said) and all(who in turned for who in said)
     return found
 
