@@ -46,13 +46,17 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What the root-cause analysis said on the day of new alarms; ``causes`` first the one that explains most."""
+    """What the root-cause analysis said on the day of new alarms; ``causes`` first the one that explains most.
+
+    ``worse``: whether the metric provably got worse at all.
+    """
 
     day: int
     metric: str
     causes: tuple[str, ...]
     headline: str
     change: float | None
+    worse: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +193,7 @@ def diagnose(
                 causes=tuple(row.cause for row in report.explaining),
                 headline=report.headline,
                 change=report.change,
+                worse=report.worse,
             )
         )
         if report.explaining:

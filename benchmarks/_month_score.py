@@ -18,7 +18,8 @@ from evaluation.intervals import wilson
 class Outcome:
     """One incident in one month. ``delay`` in days (0: the same evening), None: not found.
 
-    ``cause``: what the analysis on the day of the first alarm named first (None: nothing). ``closed``: days from the
+    ``cause``: what the analysis on the day of the first alarm named first (None: nothing); ``verdict``: right, wrong, no
+    cause although something got worse, or nothing got worse. ``closed``: days from the
     repair until all its findings were closed; None: never within the month, or nobody repaired it.
     """
 
@@ -76,9 +77,14 @@ def outcomes(month: Month) -> list[Outcome]:
     return found
 
 
-def _cause(month: Month, day: int | None) -> str | None:
-    said = [one for one in month.diagnoses if one.day == day and one.causes]
-    return said[0].causes[0] if said else None
+def _cause(month: Month, day: int | None, kind: IncidentKind) -> tuple[str | None, str]:
+    """Return the cause named first on a day, and what that is worth."""
+    said = [one for one in month.diagnoses if one.day == day]
+    named = [one.causes[0] for one in said if one.causes]
+    if named:
+        right = named[0] in RIGHT_CAUSES[kind]
+        return named[0], "right" if right else f"wrong ({named[0].replace('_', ' ')})"
+    return None, "no cause" if any(one.worse for one in said) else "nothing got worse"
 
 
 def incident_table(found: Sequence[Outcome]) -> list[str]:

@@ -213,7 +213,7 @@ def test_a_month_that_found_nothing_says_so() -> None:
     incident = Incident(kind="guideline", first=22)
     (outcome,) = outcomes(month((incident,), ()))
     assert outcome.delay is None
-    assert outcome.verdict == "none"
+    assert outcome.verdict == "nothing got worse"
     assert "0 of 1" in incident_table([outcome])[2]
     (line,) = false_alarm_lines("no incident", [month((), (alarm(4, "text"),)), month((), ())])
     assert line.startswith("- no incident: 1 in 2 months (60 monitored days): 0.50 a month (95 % 0.01-2.79)")
