@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.run.drive import Listen
 from agents.run.judge import Answers
 from agents.run.workload import MixedGold, Workload, read_sources
 from evaluation.attribution import Attribution, CoalitionAnswers, attribute
@@ -17,7 +18,6 @@ from labelproof.report.compare.model import Share, Why
 from labelproof.report.gold_looks import record_version_look
 from labelproof.report.replay import (
     Hybrid,
-    Listen,
     ReplayPlan,
     accepted,
     cost_usd,

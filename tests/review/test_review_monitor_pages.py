@@ -13,7 +13,7 @@ import pytest
 from labelproof.report.monitor.alarms import alarms_of, step
 from labelproof.report.monitor.model import Measurement, measurement_rows
 from labelproof.spec.monitoring import Contact, Target
-from tests.review.pages_helpers import Pages, Parsed
+from tests.review.pages_helpers import Pages
 
 HOSTILE = "</bdi><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -120,7 +120,6 @@ def test_hostile_words_stay_text(site: Pages) -> None:
     assert "Dee <b>" not in page
     assert "Dee &lt;b&gt;" in page
     assert not re.search(r'style="', page)
-    assert Parsed(page) is not None
 
 
 def test_a_lead_takes_an_alarm_on(site: Pages) -> None:
