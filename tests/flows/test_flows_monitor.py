@@ -19,8 +19,10 @@ from flows.params import MonitorParams
 from labelproof.report.monitor.model import AlarmEvent, AlarmKind, AlarmWord
 from labelproof.stack import prefect_env
 from labelproof.store import open_store
+from tests.conftest import MakeProject
 from tests.monitor.monitor_world import day, watched_project, work
 from tests.run.run_helpers import ROOT
+from tests.scripted_server import scripted_server
 
 EVENT = AlarmEvent(
     alarm_id="A-1",
@@ -120,10 +122,40 @@ def test_a_breach_reaches_prefect_as_an_event_and_a_table(server_url: str, tmp_p
     assert (event["payload"]["subject"], event["payload"]["role"]) == ("auto_accuracy", "QA lead")
 
 
-def _event(url: str, name: str) -> dict[str, Any]:
+@pytest.mark.stack
+def test_a_run_under_prefect_tells_of_its_breaches(
+    server_url: str, make_project: MakeProject, tmp_path: Path
+) -> None:
+    with scripted_server() as model:
+        folder = make_project(
+            model.base_url, n_items=60, name="told", routing="mode: threshold, threshold_prob: 1.0"
+        )
+        with (folder / "project.yaml").open("a") as file:
+            file.write("targets: [{metric: coverage, at_least: 0.999}]\n")
+        env = {
+            **os.environ,
+            "PREFECT_API_URL": server_url,
+            "PYTHONPATH": str(ROOT),
+            "LABELPROOF_ROOT": str(tmp_path),
+        }
+        command = [sys.executable, "-m", "labelproof", "run", str(folder), "--store", str(tmp_path / "store")]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=240
+        )
+    assert done.returncode == 0, done.stderr
+    assert "coverage raised an alarm" in done.stdout
+    (run,) = _post(server_url, "flow_runs/filter", {"flow_runs": {"name": {"any_": ["label-told-champion"]}}})
+    wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    assert "monitor-told" in {one["key"] for one in _post(server_url, "artifacts/filter", wanted)}
+    event = _event(server_url, "labelproof.target.breached", "told")
+    assert event["payload"]["subject"] == "coverage"
+
+
+def _event(url: str, name: str, project: str = "mini") -> dict[str, Any]:
     """Return the event with this name; the server takes a moment to store it."""
     for _ in range(60):
-        body = {"filter": {"event": {"name": [name]}}, "limit": 5}
+        resource = {"id": [f"labelproof.project.{project}"]}
+        body = {"filter": {"event": {"name": [name]}, "resource": resource}, "limit": 5}
         found = httpx.post(f"{url}/events/filter", json=body, timeout=30).raise_for_status().json()["events"]
         if found:
             assert len(found) == 1
