@@ -8,12 +8,30 @@ import numpy as np
 from scipy.special import gammaln
 
 from evaluation._arrays import FloatArray
+from evaluation.intervals import wilson
 from labelproof.spec.errors import ConfigError
 
 ODDS = (2.0, 5.0, 20.0, 100.0)
 """How many times as likely a flip has become: the e-value is the mean over these."""
 PRIOR_FLIPS, PRIOR_ANSWERS = 1, 20
 """Counted as seen before anything was: 1 flip in 20, so that a few flips of a set asked twice prove nothing."""
+
+MATERIAL = 0.1
+"""A model that answers so much more of the work differently than by chance has changed for its users."""
+
+
+def chance_of_flip(flips_before: int, n_before: int) -> float:
+    """Return how often an answer flips although nothing changed, with the prior counts."""
+    return (flips_before + PRIOR_FLIPS) / (n_before + PRIOR_ANSWERS)
+
+
+def rules_out_change(flips_before: int, n_before: int, flips: int, n: int) -> bool:
+    """Whether the 95 % interval (Wilson) of ``flips`` of ``n`` ends below chance plus :data:`MATERIAL`.
+
+    No evidence of a change is not evidence of none: a few answers, or more flips than usual, rule nothing out.
+    """
+    high = wilson(flips, n).high if n else None
+    return high is not None and high <= chance_of_flip(flips_before, n_before) + MATERIAL
 
 
 def flips_log_e(flips_before: int, n_before: int, flips_after: int, n_after: int) -> float:

@@ -198,6 +198,23 @@ def test_drift_says_whether_the_model_or_the_traffic_changed(
     assert reason().endswith("The model changed: 15 of 40 answers on the sentinel set are others than before")
 
 
+def test_unproven_is_not_unchanged(store: TraceStore, folder: ProjectFolder) -> None:
+    """5 of 40 flips are more than chance and no alarm yet: then the traffic is not blamed."""
+    write_days(store, [Day()] * 14)
+    write_days(store, [Day(labels={"safe": 0.2, "hate": 0.7, "spam": 0.1})] * 2, first=14)
+    for day in range(4):
+        ask(store, day)
+    ask(store, 14, flipped=range(5))
+    (found,) = (one for one in measure_drift(store, folder, now=end_of(15)) if one.subject == "label_mix")
+    verdict = sentinel_verdict(store, folder, now=end_of(15))
+    assert verdict is not None
+    assert (verdict.changed, verdict.n_flips) == (None, 5)
+    assert answers(store, folder, 15).state == "quiet"
+    assert "unchanged" not in found.reason
+    assert "cannot be told yet" in found.reason
+    assert "5 of 40 frozen items flipped" in found.reason
+
+
 def test_a_long_quiet_series_rarely_alarms(store: TraceStore, folder: ProjectFolder) -> None:
     """60 asks with 3 % of restless answers each; one ask in 365 may alarm."""
     rng = np.random.default_rng(4)

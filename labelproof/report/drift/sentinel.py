@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.intervals import wilson
+from evaluation.intervals import Estimate, wilson
 from evaluation.mcnemar import mcnemar_mid_p, tango_interval
-from evaluation.sentinel_flips import flips_log_e
+from evaluation.sentinel_flips import chance_of_flip, flips_log_e, rules_out_change
 from labelproof.report.drift.read import DAY, with_values
 from labelproof.report.monitor.model import Measurement
 from labelproof.spec.hashing import short
@@ -66,7 +66,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelVerdict:
-    """Whether the model says the same of the frozen items. ``changed`` None: it cannot be said, ``why``."""
+    """Whether the model says the same of the frozen items. ``changed`` None: it cannot be told, ``why``.
+
+    False only when the flips rule a change out; that a change is not proven is no proof that there is none.
+    """
 
     changed: bool | None
     asked_at: datetime | None
@@ -76,12 +79,12 @@ class SentinelVerdict:
 
     def beside_drift(self, since: datetime) -> str:
         """Return what the sentinel set says of a drift that began at ``since``."""
+        if self.asked_at is not None and self.asked_at < since and not self.changed:
+            return "The sentinel set has not been asked since: whether the model changed is not known"
         if self.changed is None:
-            return f"Whether the model or the traffic changed cannot be said: {self.why}"
+            return f"Whether the model or the traffic changed cannot be told yet: {self.why}"
         if self.changed:
             return f"The model changed: {self.n_flips} of {self.n} answers on the sentinel set are others than before"
-        if self.asked_at is not None and self.asked_at < since:
-            return "The sentinel set has not been asked since: whether the model changed is not known"
         return f"Model answers on the sentinel set are unchanged ({self.n_flips} of {self.n} flipped): the traffic changed"
 
 
@@ -185,7 +188,7 @@ def sentinel_verdict(store: TraceStore, folder: ProjectFolder, *, now: datetime)
         return None
     one = found[0]
     changed = {"alarm": True, "quiet": False}.get(one.state)
-    if one.detail.get("new_version"):
+    if changed is False and not one.detail.get("rules_out_change"):
         changed = None
     return SentinelVerdict(
         changed=changed,
@@ -229,7 +232,8 @@ def _answers(asks: Sequence[Ask], policy: MonitorPolicy, sql: str) -> Measuremen
     flips, n = latest.flips(compared), latest.n_both(compared)
     share = wilson(len(flips), n) if n else None
     failed = sum(label is None for label in latest.labels.values())
-    text = _sentence(walk, latest, flips, n, own)
+    unchanged = walk.old is None and rules_out_change(*walk.steady, len(flips), n)
+    text = _sentence(walk, latest, flips, own, share=share, unchanged=unchanged, needed=needed)
     if failed:
         text += f"; {failed} of {len(latest.labels)} answers failed"
     return Measurement(
@@ -258,22 +262,38 @@ def _answers(asks: Sequence[Ask], policy: MonitorPolicy, sql: str) -> Measuremen
             "steady_flips": walk.steady[0],
             "steady_answers": walk.steady[1],
             "sentinel_fp": latest.sentinel_fp,
+            "rules_out_change": unchanged,
             "new_marks": sorted(latest.marks - compared.marks)[:_SHOWN],
         },
     )
 
 
-def _sentence(walk: _Walk, latest: Ask, flips: Sequence[str], n: int, own: Sequence[Ask]) -> str:
-    if not n:
+def _sentence(
+    walk: _Walk,
+    latest: Ask,
+    flips: Sequence[str],
+    own: Sequence[Ask],
+    *,
+    share: Estimate | None,
+    unchanged: bool,
+    needed: float,
+) -> str:
+    if share is None:
         return "no frozen item was answered both times"
+    n = share.n
     when = f"{own[0].ts:%Y-%m-%d}"
     if walk.old is not None and walk.changed_at is not None:
         text = f"the model changed from {walk.changed_at:%Y-%m-%d %H:%M} on: {len(flips)} of {n} frozen items got another label"
         new = sorted(latest.marks - walk.old.marks)
         return text + (f"; the provider's mark is new ({', '.join(new[:3])[:80]})" if new else "")
-    text = (
-        f"the model did not change on {n} frozen items: {len(flips)} flipped since {when} in {len(own)} asks"
-    )
+    if unchanged:
+        text = f"the model did not change on {n} frozen items: {len(flips)} flipped since {when} in {len(own)} asks"
+    else:
+        text = (
+            f"no proof yet that the model changed, nor that it did not: {len(flips)} of {n} frozen items flipped since "
+            f"{when} (95 % interval {100 * (share.low or 0.0):.1f} to {100 * (share.high or 0.0):.1f} %, by chance "
+            f"{100 * chance_of_flip(*walk.steady):.1f} %; evidence {walk.evidence or 1.0:.2g} of {needed:.0f})"
+        )
     return text + (f"; the last alarm ended: {walk.ended}" if walk.ended else "")
 
 
