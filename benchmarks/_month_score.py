@@ -50,14 +50,7 @@ def outcomes(month: Month) -> list[Outcome]:
         own = [alarm for alarm in month.alarms if blamed(month.incidents, alarm) is incident]
         day = min((alarm.day for alarm in own), default=None)
         first = tuple(sorted({alarm.subject for alarm in own if alarm.day == day}))
-        cause = _cause(month, day)
-        verdict = (
-            "none"
-            if cause is None
-            else "right"
-            if cause in RIGHT_CAUSES[incident.kind]
-            else f"wrong: {cause}"
-        )
+        cause, verdict = _cause(month, day, incident.kind)
         sources = {f"{alarm.kind}:{alarm.subject}" for alarm in own}
         findings = [one for one in month.findings if one.source_id in sources]
         closed = None
