@@ -11,8 +11,6 @@ from labelproof.cli.promote import ByOption, WhyOption, _person
 from labelproof.cli.run import JsonOption, ProjectArgument, StoreOption
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from agents.line import StoppedLine
 
 app = typer.Typer(
@@ -33,7 +31,8 @@ def stop(
     """Send every item to a person from the next batch on, in runs that are under way too. Nothing stops running.
 
     Holds for the project, whatever the strategy, its certificate or a roll-out say. Decisions made before stay as they
-    are: run the project again to send their items to people too. Asking twice changes nothing.
+    are: run the project again to send their items to people too. It is an alarm: the next pass of the monitor tells the
+    contacts, and escalates it when it is forgotten. Asking twice changes nothing.
     """
     with user_errors(as_json=as_json):
         from datetime import UTC, datetime
@@ -45,9 +44,8 @@ def stop(
         now = datetime.now(UTC)
         with open_store(store or default_store()) as opened:
             line = stop_line(opened, find_project(project), why=why, by=_person(by), now=now)
-        told = _tell("stopped", line, line.why, line.by, now)
         if as_json:
-            emit_json({**line.to_json(), "stopped": True, "told": told})
+            emit_json({**line.to_json(), "stopped": True})
             return
         _say(line)
         console().print(
@@ -73,12 +71,10 @@ def start(
         from labelproof.store import default_store, open_store
 
         now = datetime.now(UTC)
-        person = _person(by)
         with open_store(store or default_store()) as opened:
-            line = start_line(opened, find_project(project), why=why, by=person, now=now)
-        told = line is not None and _tell("started", line, why, person, now)
+            line = start_line(opened, find_project(project), why=why, by=_person(by), now=now)
         if as_json:
-            emit_json({"stopped": False, "was_stopped": line is not None, "told": told})
+            emit_json({"stopped": False, "was_stopped": line is not None})
         elif line is None:
             console().print("the line was not stopped")
         else:
@@ -111,28 +107,3 @@ def _say(line: StoppedLine) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def _tell(what: str, line: StoppedLine, why: str, by: str, now: datetime) -> bool:
-    """Tell Prefect's automations, if a server is up; the line is stopped either way."""
-    from labelproof.stack import PrefectApi, StackError, api_url, find_root
-
-    url = api_url(find_root())
-    if url is None:
-        return False
-    payload = {
-        "project": line.project,
-        "alarm_id": line.alarm_id,
-        "kind": "run",
-        "subject": "the line",
-        "event": what,
-        "level": "major",
-        "reason": f"{why} ({by})",
-        "at": now.isoformat(),
-    }
-    try:
-        with PrefectApi(url, timeout_s=5.0) as api:
-            api.emit(f"labelproof.line.{what}", f"labelproof.project.{line.project}", payload)
-    except StackError:
-        return False
-    return True

@@ -110,12 +110,12 @@ def test_the_command_says_what_is_so(make_project: MakeProject, tmp_path: Path) 
         return done.exit_code, json.loads(done.stdout)
 
     code, said = call("stop", folder, "--why", "[bold]spam[/]", "--by", "ann")
-    assert (code, said["stopped"], said["why"], said["told"]) == (0, True, "[bold]spam[/]", False)
+    assert (code, said["stopped"], said["why"]) == (0, True, "[bold]spam[/]")
     assert call("status", folder)[0] == 1
     shown = CliRunner().invoke(app, ["status", folder, *where])
     assert "by ann: [bold]spam[/]" in shown.stdout, "a reason is text, no markup"
     assert call("start", folder, "--why", "mended") == (
         0,
-        {"stopped": False, "was_stopped": True, "told": False},
+        {"stopped": False, "was_stopped": True},
     )
     assert call("status", folder) == (0, {"stopped": False})
