@@ -101,6 +101,13 @@ COMMANDS: tuple[Row, ...] = (
     Row("rollout", "labelproof.cli.promote", "app", "Try a candidate on production traffic", "Change"),
     Row("promote", "labelproof.cli.promote", "promote", "Make a candidate the champion", "Change"),
     Row("rollback", "labelproof.cli.promote", "rollback", "Take the last promotion back", "Change"),
+    Row(
+        "overview",
+        "labelproof.cli.playbook",
+        "overview",
+        "Show all projects: quality against promises, cost, findings",
+        "Watch",
+    ),
     Row("line", "labelproof.cli.line", "app", "Send everything to people at once, and back", "Watch"),
     Row(
         "monitor",
