@@ -116,7 +116,7 @@ async def _watch(session: LabelSession, flow_run_id: str | None) -> None:
     from datetime import UTC, datetime
 
     from flows.monitor_flow import tell
-    from labelproof.report.monitor.run import monitor_after_run
+    from labelproof.report.monitor.run import monitor_after_run, note_told
 
     folder = session.work.folder
     watched = await asyncio.to_thread(
@@ -130,6 +130,8 @@ async def _watch(session: LabelSession, flow_run_id: str | None) -> None:
     _WATCHED[:] = [] if watched is None else [watched]
     if watched is not None and watched.report is not None:
         await tell(folder, watched.report)
+        if flow_run_id is not None:
+            await asyncio.to_thread(note_told, session.store, watched.report, flow_run_id)
     elif watched is not None:
         get_run_logger().warning("%s", watched.problem)
 

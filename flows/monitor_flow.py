@@ -41,15 +41,25 @@ async def monitor(params: MonitorParams) -> dict[str, Any]:
         folder, report = await asyncio.to_thread(monitor_task, params, flow_run_id)
     await add_tags(f"project:{folder.name}")
     await tell(folder, report)
+    if flow_run_id is not None:
+        await asyncio.to_thread(_note_told, params, report, flow_run_id)
     return report.to_json()
 
 
+def _note_told(params: MonitorParams, report: MonitorReport, flow_run_id: str) -> None:
+    from labelproof.report.monitor.run import note_told
+    from labelproof.store import default_store, open_store
+
+    with open_store(params.store or default_store()) as store:
+        note_told(store, report, flow_run_id)
+
+
 async def tell(folder: ProjectFolder, report: MonitorReport) -> None:
-    """Leave the table, log each line, send the events."""
+    """Send the events, log each line, leave the table: what people wait for first."""
     from labelproof.report.monitor.text import lines_of, markdown, summary
 
+    emit(report.to_send)
     log = get_run_logger()
     for line in lines_of(report):
         log.warning("%s", line)
     await leave_monitor_artifact(folder.name, markdown(folder, report), summary(report))
-    emit(report.to_send)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from labelproof.cli.monitor import monitor
+from labelproof.report.findings.book import findings_of
 from labelproof.report.monitor.alarms import alarms_of
 from labelproof.report.monitor.history import series_of, series_plot, sparkline
 from labelproof.report.monitor.run import monitor as run_monitor
+from labelproof.report.monitor.run import note_told
 from labelproof.report.monitor.text import event_line, evidence_bar, evidence_share, markdown
 from labelproof.spec.project import ProjectFolder, find_project
 from labelproof.store import TraceStore, open_store
@@ -194,13 +198,55 @@ def test_a_flow_sends_what_passes_without_prefect_could_not(store: TraceStore, f
     bad_days(store)
     first = run_monitor(store, folder, now=day(3.5), flow_run_id="f1")
     assert [event.event for event in first.to_send] == ["breached"]
+    note_told(store, first, "f1")
     silent = run_monitor(store, folder, now=day(3.7))
     assert [event.event for event in silent.events] == ["escalated"]
     assert silent.to_send == ()
     second = run_monitor(store, folder, now=day(3.8), flow_run_id="f2")
     assert second.events == ()
     assert [event.event for event in second.to_send] == ["escalated"]
+    note_told(store, second, "f2")
     assert run_monitor(store, folder, now=day(3.9), flow_run_id="f3").to_send == ()
+
+
+def test_what_a_killed_flow_did_not_tell_the_next_one_sends(store: TraceStore, folder: ProjectFolder) -> None:
+    bad_days(store)
+    killed = run_monitor(store, folder, now=day(3.5), flow_run_id="f1")
+    again = run_monitor(store, folder, now=day(3.52), flow_run_id="f1")
+    assert again.events == ()
+    assert again.to_send == killed.to_send != ()
+    note_told(store, again, "f1")
+    assert run_monitor(store, folder, now=day(3.54), flow_run_id="f2").to_send == ()
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 3, 4])
+def test_a_pass_killed_between_two_writes_is_completed_by_the_next(
+    store: TraceStore, folder: ProjectFolder, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    """Whatever was written before, afterwards there are one alarm and one finding."""
+    bad_days(store)
+    writes = 0
+    append = store.append
+
+    def dies(table: str, rows: Any) -> None:
+        nonlocal writes
+        if table in ("measurements", "alarms", "findings"):
+            if writes == done:
+                raise KeyboardInterrupt
+            writes += 1
+        append(table, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "append", dies)
+        with contextlib.suppress(KeyboardInterrupt):
+            run_monitor(store, folder, now=day(3.5))
+    run_monitor(store, folder, now=day(3.6))
+    run_monitor(store, folder, now=day(3.65))
+    (alarm,) = alarms_of(store, "mini")
+    (finding,) = findings_of(store, "mini")
+    assert alarm.is_open
+    assert finding.evidence["alarm_id"] == alarm.alarm_id
+    assert [event.event for event in finding.events].count("opened") == 1
 
 
 def test_bars_and_lines() -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from labelproof.report.findings.book import MAX_TITLE, cut, finding_id_of, note, open_finding
+from labelproof.report.findings.book import (
+    MAX_TITLE,
+    cut,
+    finding_id_of,
+    findings_of,
+    note,
+    open_finding,
+)
 from labelproof.report.findings.events import stored_finding
 from labelproof.report.findings.model import MONITOR
 from labelproof.report.findings.predicate import target_check
@@ -62,6 +69,21 @@ def open_from_alarms(
         said = " ".join(filter(None, [_NOTED[event.event], who]))
         note(store, known, f"{said}: {event.reason}" if event.reason else said, actor=MONITOR, now=now)
     return tuple(dict.fromkeys(opened))
+
+
+def breaches_without_finding(
+    store: TraceStore, project: str, breaches: Sequence[AlarmEvent]
+) -> tuple[AlarmEvent, ...]:
+    """Return the breaches that no finding names: the pass that found them was killed before it opened one."""
+    if not breaches:
+        return ()
+    named = {
+        event.evidence.get("alarm_id")
+        for finding in findings_of(store, project)
+        for event in finding.events
+        if event.evidence is not None
+    }
+    return tuple(one for one in breaches if one.alarm_id not in named)
 
 
 def open_from_rca(

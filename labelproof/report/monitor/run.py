@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from labelproof.report.monitor.alarms import Alarm, alarms_of, step
+from labelproof.report.monitor.alarms import WATCHED, Alarm, alarms_of, step
 from labelproof.report.monitor.metrics import Window
 from labelproof.report.monitor.model import AlarmEvent, Measurement, measurement_rows
 from labelproof.report.monitor.targets import measure_targets, measure_volume, window_up_to
@@ -118,15 +118,23 @@ def monitor(
 ) -> MonitorReport:
     """Return what a pass at ``now`` found, after storing it; a second pass at one ``now`` changes no alarm."""
     from labelproof.report.findings.checks import run_checks
-    from labelproof.report.findings.hooks import open_from_alarms
+    from labelproof.report.findings.hooks import breaches_without_finding, open_from_alarms
 
     told_until = None if flow_run_id is None else _last_flow(store, folder.name, now)
     measured = measure(store, folder, now=now, run_id=run_id, seed=seed)
-    store.append("measurements", measurement_rows(folder.name, measured, now, flow_run_id))
+    # A flow's volume is stored last, once Prefect has been told: see `note_told`.
+    at_once = [one for one in measured if flow_run_id is None or one.kind != "volume"]
+    store.append("measurements", measurement_rows(folder.name, at_once, now, flow_run_id))
     events = step(store, folder, measured, now=now)
     alarms = alarms_of(store, folder.name)
     voided = void_by_audits(store, folder, now) | void_by_drift(store, folder, alarms, now)
-    findings = open_from_alarms(store, folder, events, now=now)
+    breaches = [one.events[0] for one in alarms if one.is_open and one.kind in WATCHED]
+    missed = breaches_without_finding(
+        store,
+        folder.name,
+        [one for one in breaches if one.alarm_id not in {event.alarm_id for event in events}],
+    )
+    findings = open_from_alarms(store, folder, [*missed, *events], now=now)
     checks = run_checks(store, folder, now=now, run_id=run_id)
     return MonitorReport(
         project=folder.name,
@@ -147,6 +155,13 @@ def monitor(
     )
 
 
+def note_told(store: TraceStore, report: MonitorReport, flow_run_id: str) -> None:
+    """Store that a flow's pass has told Prefect its events; without it the next flow sends them again, with their ids."""
+    last = [one for one in report.measurements if one.kind == "volume"]
+    until = max([report.at, *(event.ts for event in report.to_send)])
+    store.append("measurements", measurement_rows(report.project, last, until, flow_run_id))
+
+
 def measure(
     store: TraceStore, folder: ProjectFolder, *, now: datetime, run_id: str | None = None, seed: int = 0
 ) -> tuple[Measurement, ...]:
@@ -165,9 +180,10 @@ def measure(
 
 
 def _last_flow(store: TraceStore, project: str, now: datetime) -> datetime:
-    """Return when a flow made a pass last, at most a day ago: what happened since then nobody may have been told."""
+    """Return when a flow's pass has told Prefect last, at most a day ago: of what came since then nobody may know."""
     sql = (
-        "SELECT max(ts) AS ts FROM measurements WHERE project = $project AND flow_run_id <> '' AND ts < $now"
+        "SELECT max(ts) AS ts FROM measurements WHERE project = $project AND kind = 'volume' AND flow_run_id <> '' "
+        "AND ts < $now"
     )
     rows = store.query(sql, {"project": project, "now": now}, fresh=True, only=("measurements",)).to_pylist()
     return max(rows[0]["ts"] or now - timedelta(days=1), now - timedelta(days=1))
