@@ -189,6 +189,8 @@ def _show(made: Document, files: list[Path]) -> None:
 
     out = console()
     out.print(f"[bold]{escape(made.headline)}[/]", soft_wrap=True)
+    if made.not_met:
+        out.print(f"[bold red]not met:[/] {escape(', '.join(made.not_met))}", soft_wrap=True)
     for path in files:
         out.print(
             f"[dim]{'page' if path.suffix == '.html' else 'file'}:[/] {escape(str(path))}", soft_wrap=True

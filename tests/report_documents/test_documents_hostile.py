@@ -136,6 +136,7 @@ def test_the_terminal_shows_the_first_line_and_the_files(
     done = CliRunner().invoke(app, ["weekly", *common, "--markdown"])
     assert done.exit_code == 1, done.output  # a target is breached
     assert done.stdout.startswith("Auto-decisions were right ")
+    assert "not met: review_age_hours" in done.stdout
     folder = tmp_path / "reports" / PROJECT
     assert sorted(path.name for path in folder.iterdir()) == ["weekly-2026-W41.html", "weekly-2026-W41.md"]
     assert "*" in (tmp_path / "reports" / ".gitignore").read_text().split()

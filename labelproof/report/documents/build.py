@@ -57,6 +57,7 @@ def make(
         ref=content.ref,
         stem=content.stem,
         exit_code=content.exit_code,
+        not_met=content.not_met,
         now=now,
     )
 

@@ -161,6 +161,8 @@ class Content:
     stem: str = ""
     """Name of its files, without ending."""
     exit_code: int = 0
+    not_met: tuple[str, ...] = ()
+    """Targets that are not met."""
 
     def pictures(self) -> Iterator[Picture]:
         for section in self.sections:
@@ -188,7 +190,9 @@ class Document:
     """Strategy version or comparison it is about."""
     stem: str
     exit_code: int
-    """1: a promise is not met (weekly), or a regression (experiment)."""
+    """1: a promise is not met (weekly)."""
+    not_met: tuple[str, ...]
+    """Targets that are not met, by metric."""
     now: datetime
 
     def to_json(self) -> dict[str, Any]:
@@ -205,6 +209,7 @@ class Document:
             "queries": dict(self.queries),
             "made_at": self.now.isoformat(),
             "exit_code": self.exit_code,
+            "not_met": list(self.not_met),
         }
 
 

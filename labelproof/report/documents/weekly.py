@@ -58,7 +58,9 @@ def weekly(
     work_part.measure(week)
     states = state_part.read(week)
     line, tone = quality_part.headline(quality)
-    not_met = quality.verdict == "not met" or any(one.state == "not met" for one in states.targets)
+    not_met = [one.target.metric for one in states.targets if one.state == "not met"]
+    if quality.verdict == "not met" and "auto_accuracy" not in not_met:
+        not_met.insert(0, "auto_accuracy")
     sections = [
         _first(week, quality, states),
         work_part.work_section(week),
@@ -98,6 +100,7 @@ def weekly(
         ref=strategy,
         stem=f"weekly-{_file_name(period.name)}",
         exit_code=1 if not_met else 0,
+        not_met=tuple(not_met),
     )
 
 

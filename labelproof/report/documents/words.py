@@ -63,7 +63,7 @@ def ref_text(ref: Ref, numbers: Mapping[str, Number]) -> str:
 
 def plain(line: Line, numbers: Mapping[str, Number]) -> str:
     """Return a line as text without markup, on one line."""
-    return " ".join("".join(_plain(part, numbers) for part in line).split(" ")).strip()
+    return "".join(_plain(part, numbers) for part in line).replace("\u202f", " ").strip()
 
 
 def join(lines: list[Line], separator: str) -> Line:
