@@ -162,7 +162,7 @@ def _own(store: TraceStore) -> Iterator[Entry]:
         row["project"]: orjson.loads(row["policy"] or "null")
         for row in _rows(store, _POLICIES, ("projects",))
     }
-    traits = {project: project_traits(store, project) for project in {row["project"] for row in rows}}
+    traits = project_traits(store, {row["project"] for row in rows})
     for row in rows:
         a, b = (snapshots.get((row["project"], row[side])) for side in ("fp_a", "fp_b"))
         common = _common(row, a, b, traits[row["project"]], policies.get(row["project"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -77,7 +78,7 @@ def _reference(name: str, text: str) -> str:
 def reusable(snapshot: Mapping[str, Any], *, keep_routing: bool = False) -> Reusable:
     """Return what a stored strategy consists of besides its project; ``ConfigError`` names what cannot be rebuilt."""
     models = _Models()
-    bundled = {template.reference: template.text for template in bundled_templates()}
+    bundled = _bundled()
     prompts: dict[str, str] = {}
     notes: list[str] = []
     steps: list[dict[str, Any]] = []
@@ -119,6 +120,11 @@ def reusable(snapshot: Mapping[str, Any], *, keep_routing: bool = False) -> Reus
         ) from error
     short = Strategy.model_validate(strategy.model_dump(mode="json", exclude_defaults=True))
     return Reusable(strategy=short, prompts=prompts, notes=tuple(dict.fromkeys((*notes, *models.notes))))
+
+
+@cache
+def _bundled() -> dict[str, str]:
+    return {template.reference: template.text for template in bundled_templates()}
 
 
 def _route(routing: Mapping[str, Any], notes: list[str], *, keep: bool) -> dict[str, Any]:

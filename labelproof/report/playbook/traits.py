@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -16,14 +16,19 @@ from labelproof.store import TraceStore
 _SAMPLE = 400
 _LANGUAGE_SHARE = 0.05
 _ITEMS = """
-SELECT i.meta_json, left(t.text, 4000) AS text, length(t.text) AS n_chars
-FROM (
-    SELECT item_id, any_value(text_hash) AS text_hash, any_value(meta_json) AS meta_json
-    FROM items WHERE project = $project GROUP BY item_id ORDER BY item_id LIMIT $most
-) AS i JOIN text_by_hash AS t USING (text_hash)
+WITH known AS (
+    SELECT project, item_id, any_value(text_hash) AS text_hash, any_value(meta_json) AS meta_json
+    FROM items WHERE project IN (SELECT unnest($projects)) GROUP BY project, item_id
+    QUALIFY row_number() OVER (PARTITION BY project ORDER BY item_id) <= $most
+)
+SELECT k.project, k.meta_json, left(t.text, 400) AS text, length(t.text) AS n_chars
+FROM known AS k JOIN text_by_hash AS t USING (text_hash)
 """
 """Item ids are hashes of the texts: the first ones in order are a random sample, and the same one every time."""
-_PROJECT = "SELECT spec_json FROM projects WHERE project = $project ORDER BY ts DESC LIMIT 1"
+_PROJECTS = """
+SELECT project, arg_max(spec_json, ts) AS spec_json FROM projects
+WHERE project IN (SELECT unnest($projects)) GROUP BY project
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +105,23 @@ def is_similar(a: Traits, b: Traits) -> bool:
     return both >= 3 and both - same <= 1
 
 
-def traits_of(store: TraceStore, project: str, snapshot: Mapping[str, Any] | None) -> Traits:
-    """Return a stored project's traits; labels and model are those of the strategy ``snapshot`` where given."""
-    return with_strategy(project_traits(store, project), snapshot)
+def project_traits(store: TraceStore, projects: Collection[str]) -> dict[str, Traits]:
+    """Return for each project what its stored items and project file tell: labels, languages, lengths."""
+    given = {"projects": sorted(projects)}
+    specs = {
+        row["project"]: orjson.loads(row["spec_json"])
+        for row in store.query(_PROJECTS, given, fresh=True, only=("projects",)).to_pylist()
+    }
+    items: dict[str, list[dict[str, Any]]] = {project: [] for project in projects}
+    for row in store.query(
+        _ITEMS, {**given, "most": _SAMPLE}, fresh=True, only=("items", "texts")
+    ).to_pylist():
+        items[row["project"]].append(row)
+    return {project: _stored_traits(specs.get(project, {}), items[project]) for project in projects}
 
 
-def project_traits(store: TraceStore, project: str) -> Traits:
-    """Return what the items and the project file tell: labels, languages, lengths."""
-    given = {"project": project}
-    rows = store.query(_PROJECT, given, fresh=True, only=("projects",)).to_pylist()
-    spec = orjson.loads(rows[0]["spec_json"]) if rows else {}
+def _stored_traits(spec: Mapping[str, Any], items: list[dict[str, Any]]) -> Traits:
     column = (spec.get("monitoring") or {}).get("language_column") or "language"
-    items = store.query(_ITEMS, {**given, "most": _SAMPLE}, fresh=True, only=("items", "texts")).to_pylist()
     lengths = sorted(row["n_chars"] for row in items)
     labels = spec.get("labels") or {}
     leaves = [child for one in labels.get("classes", ()) for child in (one.get("children") or [one])]
@@ -155,7 +165,7 @@ def traits_of_folder(store: TraceStore, folder: ProjectFolder) -> Traits:
     """Return a project's traits from its files; languages and lengths from stored items, else from its source's first ones."""
     from labelproof.store.interchange import iter_items
 
-    known = project_traits(store, folder.name)
+    known = project_traits(store, [folder.name])[folder.name]
     leaves = folder.spec.labels.leaves
     texts: list[str] = []
     if known.text_chars is None:
