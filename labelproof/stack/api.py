@@ -112,8 +112,11 @@ class PrefectApi:
             "/deployments/filter",
             {"work_pools": {"name": {"any_": [pool]}}, "sort": "NAME_ASC"},
         )
+        wanted = sorted({deployment["flow_id"] for deployment in found})
+        flows = self.call("POST", "/flows/filter", {"flows": {"id": {"any_": wanted}}}) if wanted else []
+        names = {flow["id"]: flow["name"] for flow in flows}
         for deployment in found:
-            deployment["flow_name"] = self.call("GET", f"/flows/{deployment['flow_id']}")["name"]
+            deployment["flow_name"] = names[deployment["flow_id"]]
         return sorted(found, key=lambda one: (one["flow_name"], one["name"]))
 
     def set_schedules(self, active: dict[tuple[str, str], bool], *, pool: str = POOL) -> None:

@@ -102,7 +102,6 @@ def send_test(api: PrefectApi, *, timeout_s: float = 30.0) -> tuple[bool, str]:
         TEST_EVENT,
         "labelproof.webhook",
         {
-            "project": "labelproof",
             "subject": "webhook",
             "event": "test",
             "level": "info",

@@ -93,7 +93,7 @@ def deployment(*schedules: tuple[str, bool]) -> dict[str, Any]:
 
 def test_a_redeploy_keeps_the_schedules_the_user_had_switched_on(fake: FakePrefect) -> None:
     fake.answers["POST", "/deployments/filter"] = [deployment(("hourly", False), ("weekly", False))]
-    fake.answers["GET", "/flows/f1"] = {"name": "label"}
+    fake.answers["POST", "/flows/filter"] = [{"id": "f1", "name": "label"}]
     with PrefectApi(fake.url) as api:
         before = {("label/production", "hourly"): True, ("label/production", "weekly"): False}
         result = apply_schedules(api, before, None)
@@ -104,7 +104,7 @@ def test_a_redeploy_keeps_the_schedules_the_user_had_switched_on(fake: FakePrefe
 @pytest.mark.parametrize("wanted", [True, False])
 def test_schedules_are_switched_all_at_once(fake: FakePrefect, wanted: bool) -> None:
     fake.answers["POST", "/deployments/filter"] = [deployment(("hourly", False), ("weekly", True))]
-    fake.answers["GET", "/flows/f1"] = {"name": "label"}
+    fake.answers["POST", "/flows/filter"] = [{"id": "f1", "name": "label"}]
     with PrefectApi(fake.url) as api:
         apply_schedules(api, {}, wanted)
     changed = "s-hourly" if wanted else "s-weekly"
@@ -113,7 +113,7 @@ def test_schedules_are_switched_all_at_once(fake: FakePrefect, wanted: bool) -> 
 
 def test_new_schedules_stay_off_unless_asked_for(fake: FakePrefect) -> None:
     fake.answers["POST", "/deployments/filter"] = [deployment(("hourly", False))]
-    fake.answers["GET", "/flows/f1"] = {"name": "label"}
+    fake.answers["POST", "/flows/filter"] = [{"id": "f1", "name": "label"}]
     with PrefectApi(fake.url) as api:
         apply_schedules(api, {}, None)
     assert fake.changes() == []
