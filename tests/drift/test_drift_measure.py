@@ -10,7 +10,7 @@ import pytest
 
 from labelproof.report.drift.batches import MIN_ITEMS, batches_of
 from labelproof.report.drift.measure import measure_drift
-from labelproof.report.drift.read import day_start
+from labelproof.report.drift.read import Traffic, day_start
 from labelproof.report.monitor.model import Measurement, measurement_rows
 from labelproof.spec.monitoring import DRIFT_KINDS
 from labelproof.spec.project import ProjectFolder
@@ -256,3 +256,25 @@ def test_hostile_labels_and_columns_are_data(store: TraceStore, tmp_path: Path) 
     assert found["label_mix"].state == "alarm"
     assert found["label_mix"].detail["moved"][0]["name"] == bad
     assert store.query(found["label_mix"].sql, fresh=True).num_rows > 0
+
+
+def test_a_confidence_that_is_no_number_is_none_and_not_the_highest(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    write_days(store, [Day()] * 3)
+    store.append(
+        "decisions",
+        {
+            "run_id": ["mini-000"] * 3,
+            "item_id": [f"b2:odd-{i}" for i in range(3)],
+            "strategy_fp": ["b2:v1"] * 3,
+            "label": ["safe"] * 3,
+            "confidence": [float("nan"), float("inf"), float("-inf")],
+            "decision": ["auto_accept"] * 3,
+            "ts": [end_of(0) - timedelta(hours=11)] * 3,
+        },
+    )
+    traffic = Traffic(store=store, project="mini", until=end_of(2), first=0)
+    days, missing = traffic.confidences("b2:v1")
+    assert missing.sum() == 3
+    assert days.n.sum() == 3 * 120

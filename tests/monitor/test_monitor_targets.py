@@ -408,3 +408,44 @@ def _tasks(store: TraceStore, votes: Sequence[tuple[str, str]], *, at: float) ->
                 "ts": [day(at) + hours(1)] * n,
             },
         )
+
+
+def test_audits_that_people_answer_after_the_window_still_alarm(store: TraceStore, tmp_path: Path) -> None:
+    """Reviewers two weeks behind, a window of one: nothing in the window is settled, and all that is settled is bad."""
+    folder = watched_project(tmp_path / "mini", ["metric: auto_accuracy, at_least: 0.95"])
+    for i in range(6):
+        work(store, i, n=600, error=0.3, seed=i, settle_after=14 * 24)
+    work(store, 19, n=600, error=0.3, seed=19, settle_after=None)
+    (found,) = measure_targets(store, folder, now=day(20))
+    assert found.state == "breached"
+    assert found.value == pytest.approx(0.7, abs=0.02)
+    assert found.window_from is not None
+    assert found.window_from < day(13)
+
+
+def test_an_old_score_of_gold_ends_no_alarm(store: TraceStore, tmp_path: Path) -> None:
+    """No audit in the window: recall falls back to gold that was scored before the breach, which says nothing of it."""
+    folder = watched_project(tmp_path / "mini", ['metric: "recall:hate", at_least: 0.9'])
+    for i in range(4):
+        work(store, i, n=900, error=0.5, seed=i)
+    scored: dict[str, list[Any]] = {
+        "strategy_fp": ["b2:s1"],
+        "split": ["test"],
+        "metric": ["recall"],
+        "slice": ["class=hate"],
+        "value": [0.99],
+        "low": [0.95],
+        "high": [1.0],
+        "n": [200],
+        "gold_fp": ["b2:g"],
+        "ts": [day(0)],
+    }
+    store.append("scores", scored)
+    found = measure_targets(store, folder, now=day(4))
+    assert found[0].state == "breached"
+    step(store, folder, found, now=day(4))
+    work(store, 15, n=300, audit=0.0)
+    (later,) = measure_targets(store, folder, now=day(16))
+    assert later.state == "breached"
+    store.append("scores", {**scored, "ts": [day(17)]})
+    assert measure_targets(store, folder, now=day(18))[0].state == "not yet provable"

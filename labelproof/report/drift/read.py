@@ -36,7 +36,8 @@ _FRESH = f"""{_MINE}fresh AS (
 _SAID = f"""{_MINE}said AS (
     SELECT d.item_id, {_DAY.format(ts="d.ts")} AS day,
            CASE WHEN d.decision = 'failed' THEN NULL ELSE d.label END AS label,
-           coalesce(d.confidence, d.raw_confidence) AS confidence
+           CASE WHEN isfinite(coalesce(d.confidence, d.raw_confidence))
+                THEN coalesce(d.confidence, d.raw_confidence) END AS confidence
     FROM decisions AS d JOIN mine USING (run_id)
     WHERE d.strategy_fp = $version AND d.ts <= $until
     QUALIFY row_number() OVER (PARTITION BY d.item_id ORDER BY d.ts, d.run_id) = 1
@@ -57,7 +58,8 @@ GROUP BY ALL ORDER BY day, name
 )
 CONFIDENCES = (
     _SAID
-    + f"""SELECT day, least(floor(confidence * {CONFIDENCE_BINS}), {CONFIDENCE_BINS - 1})::BIGINT AS bin, count(*) AS n
+    + f"""SELECT day, CASE WHEN confidence IS NOT NULL
+       THEN least(floor(confidence * {CONFIDENCE_BINS}), {CONFIDENCE_BINS - 1})::BIGINT END AS bin, count(*) AS n
 FROM said WHERE day >= $first AND label IS NOT NULL GROUP BY ALL ORDER BY day, bin
 """
 )

@@ -135,12 +135,11 @@ class _Look:
         state: State
         if alarm is not None:
             state, reading, since, detail = self._after_alarm(target, reading, since, alarm["breached_at"])
-        elif watch is not None and watch.alarm and _is_beyond(target, reading):
-            state = "breached"
-        elif reading.estimate.value is None:
-            state = "unknown"
+        elif watch is not None and watch.alarm:
+            reading, since = self._with_what_alarms(target, reading, since, start, watch)
+            state = "breached" if _is_beyond(target, reading) else self._calm(target, reading)
         else:
-            state = "met" if _proves(target, reading) else "not yet provable"
+            state = self._calm(target, reading)
         change = None
         if watch is not None and watch.change_at is not None:
             change = start + timedelta(days=watch.change_at)
@@ -161,6 +160,22 @@ class _Look:
             detail={**reading.detail, **detail, "evidence_from": start.isoformat()},
         )
 
+    def _calm(self, target: Target, reading: Reading) -> State:
+        if reading.estimate.value is None:
+            return "unknown"
+        return "met" if _proves(target, reading) else "not yet provable"
+
+    def _with_what_alarms(
+        self, target: Target, reading: Reading, since: datetime, start: datetime, watch: PromiseWatch
+    ) -> tuple[Reading, datetime]:
+        """Return the reading to judge, and its start: when nothing in the window is settled yet (audits that people
+        answer later than a window is long), the work since the change that the evidence speaks of.
+        """
+        if reading.estimate.value is not None or watch.change_at is None:
+            return reading, since
+        earlier = min(since, start + timedelta(days=watch.change_at))
+        return read_metric(self.window(earlier), target.metric), earlier
+
     def _after_alarm(
         self, target: Target, reading: Reading, since: datetime, alarmed_at: datetime
     ) -> tuple[State, Reading, datetime, dict[str, Any]]:
@@ -169,9 +184,15 @@ class _Look:
         """
         start = max(since, alarmed_at)
         after = read_metric(self.window(start), target.metric)
+        is_new = _scored_after(after, alarmed_at)
         if after.detail.get("source") != "gold" and _proves(target, after):
             return "met", after, start, {"recovered": True}
-        if since >= alarmed_at and after.estimate.value is not None and not _is_beyond(target, after):
+        if (
+            is_new
+            and since >= alarmed_at
+            and after.estimate.value is not None
+            and not _is_beyond(target, after)
+        ):
             return "not yet provable", after, start, {"recovered": True}
         return "breached", reading, since, {"since_alarm": _as_json(after)}
 
@@ -310,6 +331,13 @@ def _below_bar(target: Target | None, reading: Reading) -> list[str]:
         if one["right"] < target.bound * one["n"]
     )
     return [f"{right} of {n}" for _, right, n in found]
+
+
+def _scored_after(reading: Reading, alarmed_at: datetime) -> bool:
+    """Whether a reading is about what came after the alarm; a score of gold may be older than the window it is read in."""
+    if reading.detail.get("source") != "gold":
+        return True
+    return datetime.fromisoformat(reading.detail["scored_at"]) > alarmed_at
 
 
 def _wrong_side(target: Target, value: float) -> bool:
