@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelproof.cli._common import EXIT_NO, console, emit_json, user_errors
+from labelproof.cli._common import EXIT_NO, command_name, console, emit_json, user_errors
 from labelproof.cli.run import JsonOption, ProjectArgument, StoreOption
 from labelproof.spec.errors import ConfigError
 
@@ -144,15 +144,15 @@ def _show(out: Console, folder: ProjectFolder, report: MonitorReport) -> None:
 
     style = "bold red" if report.is_breached else "bold"
     out.print(f"[{style}]{escape(summary(report))}[/]")
-    table = Table(
-        "metric", "value", "95 % interval", "promise", "state", "evidence", "owner", "since", box=None
-    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("metric", "value", "95 % interval", "promise", "state", "evidence", "owner", "since"):
+        table.add_column(name, no_wrap=name in ("metric", "state", "evidence", "since"), overflow="fold")
     listed = rows_of(folder, report.measurements, report.alarms)
     for row in listed:
         state = f"[{_STYLES[row.state]}]{row.state}[/]" if row.state in _STYLES else row.state
         name = row.subject if row.kind == "target" else f"{row.kind} {row.subject}"
         cells = (name, row.value, row.interval, row.promise)
-        table.add_row(*map(escape, cells), state, evidence_bar(row.share), escape(row.owner), row.since)
+        table.add_row(*map(escape, cells), state, evidence_bar(row.share), escape(row.owner), row.since[:10])
     out.print(table)
     for row in listed:
         if row.state not in ("met", "quiet"):
@@ -160,10 +160,28 @@ def _show(out: Console, folder: ProjectFolder, report: MonitorReport) -> None:
     _show_alarms(out, report)
     for line in lines_of(report):
         out.print(f"[bold]now:[/] {escape(line)}", soft_wrap=True)
+    _show_next(out, folder, report)
     if not folder.spec.targets:
         out.print(
             "[dim]targets: in project.yaml say what is promised; see docs/how-to/watch-production.md[/]"
         )
+
+
+def _show_next(out: Console, folder: ProjectFolder, report: MonitorReport) -> None:
+    """Print what to type about alarms that nobody has taken on; nothing while there is none."""
+    from rich.text import Text
+
+    waiting = [alarm for alarm in report.alarms if alarm.state == "breached"]
+    if not waiting:
+        return
+    program, name = command_name(), folder.name
+    out.print("\n[bold]Next[/]")
+    for command, why in (
+        (f"{program} rca {name}", "why it changed, what was ruled out"),
+        (f"{program} findings list {name}", "the findings that the alarms opened"),
+        (f'{program} monitor {name} --ack {waiting[0].alarm_id} --why "…"', "take an alarm on"),
+    ):
+        out.print(Text.assemble("  ", command, ("   " + why, "dim")), soft_wrap=True)
 
 
 def _show_alarms(out: Console, report: MonitorReport) -> None:

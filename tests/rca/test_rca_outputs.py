@@ -254,3 +254,13 @@ def test_gold_in_the_traffic_serves_where_nobody_audits(tmp_path: Path) -> None:
     assert parts["gold / reviewers"].value == pytest.approx(-12 / 60)
     assert "gold label of 12 items changed" in parts["gold / reviewers"].line
     assert any("gold items in the traffic" in note for note in found.notes)
+
+
+def test_a_next_command_asks_the_same_days_on_any_later_day(place: Path) -> None:
+    with open_store(place / "store") as store:
+        folder = find_project(str(place / "mini"))
+        report = analyse(store, folder, earlier=EARLIER, later=LATER, metric="accuracy", now=NOW)
+    commands = [one.command for one in report.actions if one.command and "--export-items" in one.command]
+    same = "labelproof rca mini --from 2026-10-05..2026-10-11 --to 2026-10-12..2026-10-18 --export-items rca-items"
+    assert commands
+    assert set(commands) == {same}

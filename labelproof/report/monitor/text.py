@@ -114,12 +114,27 @@ def summary(report: MonitorReport) -> str:
     targets = [one for one in report.measurements if one.kind == "target"]
     bad = [one.subject for one in report.measurements if one.is_bad]
     if bad:
-        return f"Broken: {', '.join(bad)}."
+        return broken(
+            [one.subject for one in report.measurements if one.is_bad and one.kind == "target"],
+            [
+                f"{one.kind} {one.subject}"
+                for one in report.measurements
+                if one.is_bad and one.kind != "target"
+            ],
+        )
     if not targets:
         return "No target is promised; nothing else raises an alarm."
     met = sum(one.state == "met" for one in targets)
     rest = len(targets) - met
-    return f"{met} of {len(targets)} targets are met" + (f", {rest} cannot be proven yet." if rest else ".")
+    return f"{met} of {len(targets)} targets {'is' if met == 1 else 'are'} met" + (
+        f", {rest} cannot be proven yet." if rest else "."
+    )
+
+
+def broken(targets: Sequence[str], others: Sequence[str]) -> str:
+    """Return "Broken: coverage. Alarm: drift text." of the targets and of what else alarms."""
+    said = [f"Broken: {', '.join(targets)}."] if targets else []
+    return " ".join([*said, *([f"Alarm: {', '.join(others)}."] if others else [])])
 
 
 def markdown(folder: ProjectFolder, report: MonitorReport) -> str:

@@ -24,6 +24,7 @@ def with_actions(
     errors: Sequence[ErrorCase],
     *,
     project: str,
+    again: str,
     guideline: str,
     facts: Facts,
     yardstick: Yardstick,
@@ -38,7 +39,9 @@ def with_actions(
         if not mine and row.status != "explains":
             found.append(row)
             continue
-        action = _action(row, mine, project=project, guideline=guideline, facts=facts, yardstick=yardstick)
+        action = _action(
+            row, mine, project=project, again=again, guideline=guideline, facts=facts, yardstick=yardstick
+        )
         found.append(replace(row, action=action))
     return tuple(found)
 
@@ -48,6 +51,7 @@ def _action(
     cases: Sequence[ErrorCase],
     *,
     project: str,
+    again: str,
     guideline: str,
     facts: Facts,
     yardstick: Yardstick,
@@ -57,7 +61,7 @@ def _action(
     pair = _most_confused(cases)
     first = shlex.quote(cases[0].external_id) if cases else ""
     trace = f"labelproof trace {project} {first}" if cases else None
-    export = f"labelproof rca {project} --export-items rca-items"
+    export = f"{again} --export-items rca-items"
     if row.cause == "guideline_ambiguity":
         clause = _clause(guideline, cases)
         where = f"clarify the clause “{_head(clause)}”" if clause else "add a clause to the guideline"

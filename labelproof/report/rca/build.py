@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -98,6 +99,7 @@ def analyse(
         cause_rows(tested, errors, evidence, behaviour),
         cases,
         project=folder.name,
+        again=_again(folder.name, earlier, later, metric),
         guideline=guideline_of(folder),
         facts=facts,
         yardstick=yardstick,
@@ -143,6 +145,13 @@ def analyse(
         seed=seed,
     )
     return _with_change(report, found, mix, judged, behaviour, yardstick, rate)
+
+
+def _again(project: str, earlier: Period | None, later: Period, metric: str) -> str:
+    """Return the command that asks the same of the same days, whenever it is typed."""
+    since = "" if earlier is None else f" --from {earlier.asked}"
+    of = "" if metric == "accuracy" else f" --metric {shlex.quote(metric)}"
+    return f"labelproof rca {project}{since} --to {later.asked}{of}"
 
 
 def record(store: TraceStore, report: RootCauseReport, *, max_errors: int = 1000) -> str:

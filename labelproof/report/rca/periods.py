@@ -40,6 +40,12 @@ class Period:
             return first if last.date() == self.start.date() else f"{first} to {last:%Y-%m-%d}"
         return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
 
+    @property
+    def asked(self) -> str:
+        """The whole days it touches, as ``parse_period`` reads them on any later day: "2026-10-05..2026-10-11"."""
+        last = (self.end - timedelta(microseconds=1)).date()
+        return f"{self.start:%Y-%m-%d}..{last:%Y-%m-%d}"
+
     def before(self) -> Period:
         """Return the period of the same length that ends where this one starts; of a week, the week before it."""
         start = self.start - (self.end - self.start)

@@ -62,7 +62,7 @@ def _table(*columns: tuple[str, str]) -> Table:
         if kind == "words":
             table.add_column(name, overflow="fold", ratio=1)
         elif kind == "name":
-            table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=44)
+            table.add_column(name, overflow="fold", max_width=44)
         else:
             table.add_column(name, justify="right", no_wrap=True)
     return table

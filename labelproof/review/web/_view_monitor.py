@@ -9,7 +9,7 @@ from datetime import datetime
 from labelproof.report.monitor.alarms import Alarm
 from labelproof.report.monitor.board import Board, Watched
 from labelproof.report.monitor.history import Point
-from labelproof.report.monitor.text import alarm_history
+from labelproof.report.monitor.text import alarm_history, broken
 from labelproof.report.monitor.values import value_text
 from labelproof.review.web._view_words import ago, at_time
 
@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 320, 84
 _PAD = 4
 SIGNS = {"breached": "✕", "alarm": "✕", "met": "✓", "quiet": "✓"}
 """Beside the word, so that a state is not told by its colour alone."""
+_BAD = frozenset({"breached", "alarm"})
 CLASSES = {"breached": "bad", "alarm": "bad", "met": "good", "quiet": "good"}
 
 
@@ -106,14 +107,13 @@ def alarm_views(alarms: Sequence[Alarm], now: datetime) -> tuple[AlarmView, ...]
 
 def headline(found: Board) -> str:
     """Return how the promises stand, in one sentence."""
-    bad = [
-        one.row.subject for one in (*found.targets, *found.others) if one.row.state in ("breached", "alarm")
-    ]
-    if bad:
-        return f"Broken: {', '.join(bad)}."
+    targets = [one.row.subject for one in found.targets if one.row.state in _BAD]
+    others = [f"{one.row.kind} {one.row.subject}" for one in found.others if one.row.state in _BAD]
+    if targets or others:
+        return broken(targets, others)
     met = sum(one.row.state == "met" for one in found.targets)
     rest = len(found.targets) - met
-    return f"{met} of {len(found.targets)} promises are met" + (
+    return f"{met} of {len(found.targets)} promises {'is' if met == 1 else 'are'} met" + (
         f"; {rest} cannot be proven yet." if rest else "."
     )
 
