@@ -186,11 +186,24 @@ def test_the_store_tells_of_its_backlog_of_lost_runs_and_of_stopped_lines(
         store.append(
             "runs",
             {
+                "run_id": ["an experiment's"],
+                "ts": [now],
+                "event": ["started"],
+                "project": ["p5"],
+                "strategy": ["champion"],
+                "params_json": ['{"arm": ["e1", "a"]}'],
+            },
+        )
+        store.append(
+            "runs",
+            {
                 "run_id": [*names, "ended"],
                 "ts": [*begun, now],
                 "event": [*["started"] * 5, "finished"],
                 "project": ["p1", "p2", "p3", "p4", "p4", "p3"],
                 "strategy": ["champion"] * 6,
+                "repeat_idx": [1, 0, 0, 0, 0, 0],
+                "params_json": ['{"limit": null}'] * 6,
             },
         )
         store.append(
@@ -213,9 +226,9 @@ def test_the_store_tells_of_its_backlog_of_lost_runs_and_of_stopped_lines(
     found = store_health(paths.root, now)
     for lock in locks:
         lock.release()
-    assert [one["run_id"] for one in found["interrupted"]] == ["lost"]
+    assert [(one["run_id"], one["repeat_idx"]) for one in found["interrupted"]] == [("lost", 1)]
     assert [(one["project"], one["why"]) for one in found["lines"]] == [("p9", "spam")]
-    assert found["waiting"] == 2
+    assert found["waiting"] == 3
     assert 0 <= found["oldest_waiting_s"] < 60
     monkeypatch.setenv("LABELPROOF_STORE", "mongodb://nowhere")
     assert "is not a kind of store" in store_health(paths.root, now)["error"]
