@@ -66,6 +66,7 @@ def test_a_model_card_says_what_is_known_and_what_is_not(
     assert (right.value, right.low, right.high, right.n) == pytest.approx(
         (48 / 60, expected.low, expected.high, 60)
     )
+    assert {"gold.confidence_auroc", "gold.confidence_ece", "gold.macro_f1"} <= set(made.numbers)
     assert made.numbers["gold.recall.hate"].value == pytest.approx(0.8)
     assert made.numbers["slice:lang=a"].n == 30
     assert made.numbers["confusion:safe>hate"].value == 4

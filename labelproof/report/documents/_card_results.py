@@ -34,9 +34,10 @@ _HEADS = {"single": "accuracy", "multi": "exact_match", "taxonomy": "leaf_accura
 _OVERALL = (
     ("macro_f1", "Macro-F1", "share"),
     ("failed_rate", "Failed", "share"),
-    ("auroc", "How well confidence ranks right before wrong (AUROC)", "number"),
-    ("ece", "Calibration error (ECE)", "number"),
-    ("cost_per_1k_usd", "Cost per thousand items", "usd"),
+    ("confidence_auroc", "How well confidence ranks right before wrong (AUROC)", "number"),
+    ("confidence_ece", "Calibration error (ECE)", "share"),
+    ("cost_usd_per_item", "Cost per item", "usd"),
+    ("cost_usd_per_correct", "Cost per right answer", "usd"),
 )
 SMALL_N = 30
 MOST_ROWS = 12

@@ -90,7 +90,7 @@ def _headline(card: Card) -> Line:
 
 
 def _tiles(card: Card) -> list[Tile]:
-    wanted = (("gold.right", "Right on gold"), ("gold.macro_f1", "Macro-F1"), ("gold.auroc", "AUROC of confidence"),
+    wanted = (("gold.right", "Right on gold"), ("gold.macro_f1", "Macro-F1"), ("gold.confidence_auroc", "AUROC of confidence"),
               ("production.coverage", "Decided alone in production"))  # fmt: skip
     found = []
     for name, label in wanted:
