@@ -79,6 +79,7 @@ class Day:
     sure: float = 8.0
     mark: str = "fp_1"
     version: str = "b2:v1"
+    attacks: float = 0.0
 
 
 def write_days(
@@ -105,6 +106,9 @@ def write_days(
         hashes = [digest_text(text) for text in texts]
         label = rng.choice(list(day.labels), day.n, p=list(day.labels.values()))
         confidence = rng.beta(day.sure, 1.0, day.n)
+        reasons = np.where(
+            rng.random(day.n) < day.attacks, "manipulation: instructions", "confidence 0.9 >= 0.8"
+        )
         meta = [{"language": "es" if es else "en"} if language_column else {} for es in spanish]
         same: dict[str, Any] = {"run_id": [run] * day.n, "item_id": ids, "ts": [when] * day.n}
         runs: dict[str, list[Any]] = {
@@ -135,6 +139,7 @@ def write_days(
                     "label": [str(one) for one in label],
                     "confidence": confidence.tolist(),
                     "decision": ["auto_accept"] * day.n,
+                    "reason": [str(one) for one in reasons],
                 },
                 "calls": {
                     **same,

@@ -13,12 +13,12 @@ from labelproof.report.drift.measure import measure_drift
 from labelproof.report.drift.read import Traffic, day_start
 from labelproof.report.monitor.model import Measurement, measurement_rows
 from labelproof.spec.monitoring import DRIFT_KINDS
-from labelproof.spec.project import ProjectFolder
+from labelproof.spec.project import ProjectFolder, find_project
 from labelproof.store import TraceStore, open_store
 from tests.drift.drift_world import START, Day, drift_project, end_of, write_days
 
 USUAL = Day()
-KINDS = ["label_mix", "confidence", "text", "language", "length", "provider"]
+KINDS = ["label_mix", "confidence", "text", "language", "length", "provider", "manipulation"]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_usual_days_are_quiet_and_every_query_can_be_run(store: TraceStore, fold
         assert store.query(one.sql, fresh=True).num_rows > 0, kind
         if kind != "provider":
             assert one.evidence is not None
-            assert one.evidence_needed == 5 * 365
+            assert one.evidence_needed == 6 * 365
             assert one.low is not None
             assert one.value is not None
             assert one.high is not None
@@ -71,7 +71,7 @@ def test_usual_days_are_quiet_and_every_query_can_be_run(store: TraceStore, fold
     assert sum(row["n"] for row in days) == 20 * 120
     store.append("measurements", measurement_rows("mini", list(found.values()), end_of(19)))
     again = store.query("SELECT count(*) AS n FROM current_measurements WHERE kind = 'drift'", fresh=True)
-    assert again.to_pylist() == [{"n": 6}]
+    assert again.to_pylist() == [{"n": 7}]
 
 
 def test_each_shift_is_found_by_its_kind_alone(store: TraceStore, folder: ProjectFolder) -> None:
@@ -80,6 +80,7 @@ def test_each_shift_is_found_by_its_kind_alone(store: TraceStore, folder: Projec
         "confidence": Day(sure=1.5),
         "length": Day(words=30),
         "provider": Day(mark="fp_2"),
+        "manipulation": Day(attacks=0.15),
     }
     for number, (kind, day) in enumerate(shifts.items()):
         name = f"p{number}"
@@ -120,6 +121,24 @@ def test_other_languages_are_found_by_language_and_text_with_items_to_look_at(
     assert given == [{"n": len(set(items))}]
 
 
+def test_a_wave_of_attacks_names_its_items_and_is_unknown_where_nobody_looks_for_them(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    write_days(store, [Day(attacks=0.02)] * 14)
+    write_days(store, [Day(attacks=0.2)] * 2, first=14)
+    found = seen(store, folder, 15)["manipulation"]
+    assert found.state == "alarm"
+    assert "items that try to steer the model rose from" in found.reason
+    asked = "SELECT DISTINCT reason FROM decisions WHERE item_id IN (SELECT unnest($ids))"
+    reasons = store.query(asked, {"ids": found.detail["items"]}, fresh=True).to_pylist()
+    assert reasons == [{"reason": "manipulation: instructions"}]
+    path = folder.folder / "project.yaml"
+    path.write_text(path.read_text() + "routing: {review_manipulation: false}\n")
+    off = {one.subject: one for one in measure_drift(store, find_project(str(folder.folder)), now=end_of(15))}
+    assert off["manipulation"].state == "unknown"
+    assert "review_manipulation" in off["manipulation"].reason
+
+
 def test_a_language_column_is_used_over_all_items(store: TraceStore, folder: ProjectFolder) -> None:
     write_days(store, [USUAL] * 14, language_column=True)
     write_days(store, [Day(spanish=0.3)], first=14, language_column=True)
@@ -144,6 +163,7 @@ def test_a_new_version_starts_anew_what_it_decides_and_keeps_what_comes(
         "language": "quiet",
         "length": "quiet",
         "provider": "quiet",
+        "manipulation": "quiet",
     }
     assert seen(store, folder, 22)["label_mix"].state == "quiet"
     assert seen(store, folder, 22)["label_mix"].strategy_fp == "b2:v2"

@@ -31,6 +31,7 @@ from labelproof.report.drift.streams import (
     label_stream,
     language_stream,
     length_stream,
+    manipulation_stream,
     text_stream,
 )
 from labelproof.report.drift.words import alarm_reason, learning_reason, quiet_reason
@@ -73,6 +74,8 @@ def measure_drift(
             found.append(measure_provider(store, folder, version=version, now=now, run_id=run_id))
         elif kind in ("label_mix", "confidence") and version is None:
             found.append(look.unknown(kind, f"nothing was decided in the last {policy.window_days:g} days"))
+        elif kind == "manipulation" and not folder.spec.routing.review_manipulation:
+            found.append(look.unknown(kind, "`routing.review_manipulation` is off: no decision says so"))
         else:
             found.append(look.measured(kind, streams[kind]()))
     return tuple(found)
@@ -88,6 +91,7 @@ def _streams(traffic: Traffic, look: _Look, version: str | None) -> dict[str, Ca
         "language": lambda: language_stream(traffic, texts, look.policy.language_column, today, seed),
         "length": lambda: length_stream(texts(), today, seed),
         "text": lambda: text_stream(texts(), today, seed),
+        "manipulation": lambda: manipulation_stream(traffic, today, seed),
     }
 
 

@@ -63,6 +63,18 @@ CONFIDENCES = (
 FROM said WHERE day >= $first AND label IS NOT NULL GROUP BY ALL ORDER BY day, bin
 """
 )
+MANIPULATIONS = (
+    f"""{_MINE}firsts AS (
+    SELECT d.item_id, {_DAY.format(ts="d.ts")} AS day, d.reason
+    FROM decisions AS d JOIN mine USING (run_id) WHERE d.ts <= $until
+    QUALIFY row_number() OVER (PARTITION BY d.item_id ORDER BY d.ts, d.run_id) = 1
+)
+"""
+    """SELECT day, CASE WHEN coalesce(starts_with(reason, 'manipulation'), false)
+       THEN 'items that try to steer the model' ELSE 'other items' END AS name, count(*) AS n
+FROM firsts WHERE day >= $first GROUP BY ALL ORDER BY 1, 2
+"""
+)
 _META = """meta AS (
     SELECT item_id, arg_max(meta_json, ts) AS meta_json FROM items WHERE project = $project GROUP BY item_id
 )
@@ -149,6 +161,10 @@ class Traffic:
         np.add.at(missing, at[~known], n[~known])
         names = tuple(f"{(i + 1) / CONFIDENCE_BINS:g}" for i in range(CONFIDENCE_BINS))
         return DayCounts(day=day, counts=counts, names=names, sql=sql), missing
+
+    def manipulations(self) -> DayCounts:
+        """Return items by whether their first decision was review because they try to steer the model."""
+        return _pivot(*self._ask(MANIPULATIONS))
 
     def languages(self, column: str) -> DayCounts | None:
         """Return items by the metadata ``column``; None when no item has it."""

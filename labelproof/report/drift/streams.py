@@ -73,6 +73,18 @@ def label_stream(traffic: Traffic, version: str, today: int, seed: int) -> Strea
     return _of_categories(batches, counts, days.names, days.sql, items, seed, "labels", version)
 
 
+def manipulation_stream(traffic: Traffic, today: int, seed: int) -> Stream:
+    """Share of items that were sent to people because they try to steer the model."""
+    days = traffic.manipulations()
+    batches = batches_of(days.day, days.n, today=today)
+
+    def items(_: str, first: int) -> tuple[str, ...]:
+        return _decided(traffic, None, first, "starts_with(reason, 'manipulation')", "item_id")
+
+    counts = batches.sums(days.counts)
+    return _of_categories(batches, counts, days.names, days.sql, items, seed, "tries to steer the model")
+
+
 def language_stream(
     traffic: Traffic, texts: Callable[[], DayTexts], column: str, today: int, seed: int
 ) -> Stream:
@@ -249,29 +261,28 @@ def _of_order(
 
 def _most_moved(before: FloatArray, after: FloatArray, names: tuple[str, ...]) -> tuple[Moved, ...]:
     a, b = before / max(before.sum(), 1.0), after / max(after.sum(), 1.0)
-    order = np.argsort(-np.abs(b - a), kind="stable")[:_MOST_MOVED]
+    size = np.round(np.abs(b - a), 12)
+    order = np.lexsort((a - b, -size))[:_MOST_MOVED]  # of two that moved alike, what rose comes first
     return tuple(Moved(name=names[i], before=float(a[i]), after=float(b[i])) for i in order if a[i] != b[i])
 
 
 _DECIDED = """WITH mine AS (SELECT run_id FROM runs WHERE project = $project GROUP BY run_id)
 SELECT item_id, coalesce(confidence, raw_confidence) AS confidence FROM decisions JOIN mine USING (run_id)
-WHERE strategy_fp = $version AND ts <= $until AND epoch_us(ts) // 86400000000 >= $first AND {where}
+WHERE {version} AND ts <= $until AND epoch_us(ts) // 86400000000 >= $first AND {where}
 ORDER BY {order} LIMIT {most}
 """
 
 
 def _decided(
-    traffic: Traffic, version: str, first: int, where: str, order: str, value: str | None = None
+    traffic: Traffic, version: str | None, first: int, where: str, order: str, value: str | None = None
 ) -> tuple[str, ...]:
-    """Ids of items decided since day ``first``."""
-    params: dict[str, Any] = {
-        "project": traffic.project,
-        "version": version,
-        "until": traffic.until,
-        "first": first,
-    }
+    """Ids of items decided since day ``first`` by a strategy version; None: by any."""
+    params: dict[str, Any] = {"project": traffic.project, "until": traffic.until, "first": first}
+    if version is not None:
+        params["version"] = version
     if value is not None:
         params["value"] = value
     store: TraceStore = traffic.store
-    sql = _DECIDED.format(where=where, order=order, most=EXAMPLES)
+    mine = "true" if version is None else "strategy_fp = $version"
+    sql = _DECIDED.format(version=mine, where=where, order=order, most=EXAMPLES)
     return tuple(store.query(sql, params, fresh=True)["item_id"].to_pylist())

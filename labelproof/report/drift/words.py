@@ -19,6 +19,7 @@ NOUNS: dict[DriftKind, str] = {
     "language": "languages",
     "length": "text length",
     "provider": "provider",
+    "manipulation": "tries to steer the model",
 }
 _LONGEST_NAME = 60
 
