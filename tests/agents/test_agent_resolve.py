@@ -101,7 +101,12 @@ def test_a_change_of_content_changes_its_step_and_the_strategy(
         {"models": with_model("main", price_in_usd_per_mtok=1.0, price_out_usd_per_mtok=2.0)},
         {"models": with_model("main", timeout_s=5, max_attempts=2, api_key_env="OTHER_KEY")},
         {"examples": list(reversed(EXAMPLES)), "calibration": list(reversed(CALIBRATION))},
-        {"project": {"contacts": [{"role": "lead"}], "targets": [{"metric": "auto_accuracy", "at_least": 0.9}]}},
+        {
+            "project": {
+                "contacts": [{"role": "lead"}],
+                "targets": [{"metric": "auto_accuracy", "at_least": 0.9}],
+            }
+        },
     ],
     ids=lambda given: "+".join(sorted(given)),
 )
