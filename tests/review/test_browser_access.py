@@ -74,15 +74,18 @@ def test_reviewers_do_not_see_what_is_for_leads(make_site: MakeSite) -> None:
     assert links(ann) == ["Projects", "My queue", "Items", "Guideline"]
     assert links(lea) == [
         "Projects",
+        "Overview",
+        "Findings",
         "My queue",
         "Adjudication",
         "Reviewers",
         "Dashboard",
+        "Monitor",
         "Compare",
         "Items",
         "Guideline",
     ]
-    for path in ("lead", "reviewers", "dashboard"):
+    for path in ("lead", "reviewers", "dashboard", "monitor"):
         ann.goto(f"{site.url}/p/mini/{path}")
         assert ann.inner_text("h1") == "Not allowed"
         lea.goto(f"{site.url}/p/mini/{path}")
