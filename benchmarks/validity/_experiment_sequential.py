@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from scipy.special import betaln
 
-from benchmarks.validity.harness import Relation, Row, at_least, at_most
+from benchmarks.validity.harness import Row, at_least, at_most, measured
 from evaluation._arrays import BoolArray, FloatArray, IntArray
 from evaluation.mcnemar import mcnemar_mid_p
 from evaluation.sample_size import items_needed
 from evaluation.sequential import srm_log_e_values
 
 SECTION = "3 experiments"
+_row = partial(measured, SECTION)
 ALPHA, SRM_ALPHA = 0.05, 0.01
 PAIRS = 1000
 PSI, DELTA = 0.08, 0.03
@@ -21,22 +24,6 @@ UNITS, LOOK = 40_000, 200
 def sequential_rows(replicates: int, rng: np.random.Generator) -> list[Row]:
     """All rows about looking early."""
     return [*_early_stop(replicates, rng), *_srm(replicates, rng)]
-
-
-def _row(
-    check: str,
-    cell: str,
-    measure: str,
-    value: float,
-    replicates: int,
-    relation: Relation = "shown",
-    bound: float | None = None,
-    page: str = "",
-) -> Row:
-    return Row(
-        section=SECTION, check=check, cell=cell, measure=measure, value=float(value), relation=relation, bound=bound,
-        replicates=replicates, page=page,
-    )  # fmt: skip
 
 
 def log_e_path(won: BoolArray) -> FloatArray:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
-from benchmarks.validity.harness import Relation, Row, at_most
+from benchmarks.validity.harness import Row, at_most, measured
 from evaluation._arrays import FloatArray
 from evaluation.drift import CategoryScorer, DriftDetector, OrderedScorer, replay
 from evaluation.sentinel_flips import flips_log_e
 from evaluation.text_drift import TextScorer
 
 SECTION = "6 drift and sentinel"
+_row = partial(measured, SECTION)
 MEAN_DAYS, KINDS = 365.0, 5
 FIRST_DAY, DAYS, A_DAY = 20_000, 120, 400
 LABELS = np.array([0.7, 0.2, 0.08, 0.02])
@@ -41,22 +43,6 @@ def simulate(replicates: int, seed: int) -> Sequence[Row]:
         *_delays(runs, np.random.default_rng([seed, 4])),
         *_sentinel(replicates, np.random.default_rng([seed, 5])),
     ]
-
-
-def _row(
-    check: str,
-    cell: str,
-    measure: str,
-    value: float,
-    replicates: int,
-    relation: Relation = "shown",
-    bound: float | None = None,
-    page: str = "",
-) -> Row:
-    return Row(
-        section=SECTION, check=check, cell=cell, measure=measure, value=float(value), relation=relation, bound=bound,
-        replicates=replicates, page=page,
-    )  # fmt: skip
 
 
 def daily(shares: FloatArray, concentration: float | None, a_day: int = A_DAY) -> Days:

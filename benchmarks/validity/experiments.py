@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
 
 from benchmarks.validity._experiment_sequential import sequential_rows
 from benchmarks.validity._experiment_worlds import CHANGED_WORLDS, EQUAL_WORLDS, World, clustered
-from benchmarks.validity.harness import Relation, Row, at_least, at_most
+from benchmarks.validity.harness import Relation, Row, at_least, at_most, measured
 from evaluation._arrays import FloatArray, IntArray
 from evaluation._paired_units import kinds_of_items
 from evaluation.mcnemar import mcnemar_mid_p, tango_interval, tango_z
@@ -23,6 +24,7 @@ from evaluation.verdict import decide
 from labelproof.spec.metrics import parse_metric
 
 SECTION = "3 experiments"
+_row = partial(measured, SECTION)
 ACCURACY, MACRO_F1 = parse_metric("accuracy"), parse_metric("macro_f1")
 ALPHA, ONE_SIDED_95 = 0.05, 1.6448536
 EXCHANGES = 499
@@ -37,22 +39,6 @@ def simulate(replicates: int, seed: int) -> Sequence[Row]:
     return [
         row for i, check in enumerate(checks) for row in check(replicates, np.random.default_rng([seed, i]))
     ]
-
-
-def _row(
-    check: str,
-    cell: str,
-    measure: str,
-    value: float,
-    replicates: int,
-    relation: Relation = "shown",
-    bound: float | None = None,
-    page: str = "",
-) -> Row:
-    return Row(
-        section=SECTION, check=check, cell=cell, measure=measure, value=float(value), relation=relation, bound=bound,
-        replicates=replicates, page=page,
-    )  # fmt: skip
 
 
 def _covered(replicates: int) -> float:

@@ -40,6 +40,24 @@ class Row:
         return self.value <= self.bound if self.relation == "<=" else self.value >= self.bound
 
 
+def measured(
+    section: str,
+    check: str,
+    cell: str,
+    measure: str,
+    value: float,
+    replicates: int,
+    relation: Relation = "shown",
+    bound: float | None = None,
+    page: str = "",
+) -> Row:
+    """Return a row from its fields in the order in which simulations name them."""
+    return Row(
+        section=section, check=check, cell=cell, measure=measure, value=float(value), relation=relation, bound=bound,
+        replicates=replicates, page=page,
+    )  # fmt: skip
+
+
 def at_most(nominal: float, replicates: int) -> float:
     """The largest rate that an event of probability ``nominal`` may show: p + 3 sqrt(p(1-p)/R)."""
     return nominal + 3 * math.sqrt(nominal * (1 - nominal) / replicates)

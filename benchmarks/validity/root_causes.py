@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 
 import numpy as np
 
-from benchmarks.validity.harness import Relation, Row, at_least, at_most
+from benchmarks.validity.harness import Row, at_least, at_most, measured
 from evaluation._arrays import BoolArray, IntArray
 from evaluation.decomposition import Flips, SameItems, decompose
 from evaluation.slice_finder import find_slices
 
 SECTION = "6 root causes"
+_row = partial(measured, SECTION)
 SHARES, RATES = (0.2, 0.4), (0.95, 0.75)
 LANGUAGES, SOURCES = ["en", "es", "de"], [f"s{i}" for i in range(8)]
 
@@ -23,16 +25,6 @@ def simulate(replicates: int, seed: int) -> Sequence[Row]:
     return [
         row for i, check in enumerate(checks) for row in check(replicates, np.random.default_rng([seed, i]))
     ]
-
-
-def _row(
-    check: str, cell: str, measure: str, value: float, replicates: int, relation: Relation = "shown",
-    bound: float | None = None, page: str = "",
-) -> Row:  # fmt: skip
-    return Row(
-        section=SECTION, check=check, cell=cell, measure=measure, value=float(value), relation=relation, bound=bound,
-        replicates=replicates, page=page,
-    )  # fmt: skip
 
 
 def _covered(replicates: int) -> float:

@@ -121,7 +121,7 @@ class MonitorPolicy(Spec):
     reference_days: float = Field(default=28.0, gt=0)
     """Days before the window that drift compares it with."""
     delta: float = Field(default=0.05, gt=0, lt=1)
-    """Probability that a target's monitor ever raises a false alarm, however often one looks."""
+    """Probability that the targets' monitors raise any false alarm in 180 days, however often one looks; a recovery starts anew."""
     drift: tuple[DriftKind, ...] = DRIFT_KINDS
     """What is tested for drift."""
     drift_mean_days: float = Field(default=365.0, gt=1)
