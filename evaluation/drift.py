@@ -276,9 +276,11 @@ def total_variation(
     if not before.sum() or not after.sum():
         return undefined(method, n, "no items on one of the two sides")
     rng = np.random.default_rng(seed)
-    found = _distance(before.sum(axis=0), after.sum(axis=0))
-    drawn = np.array(
-        [_distance(_redrawn(before, rng), _redrawn(after, rng)) for _ in range(resamples)], dtype=np.float64
+    found = float(_distance(before.sum(axis=0), after.sum(axis=0)))
+    picked = [(_picked(before, rng), _picked(after, rng)) for _ in range(resamples)]
+    drawn = _distance(
+        _redrawn(before, np.array([one for one, _ in picked])),
+        _redrawn(after, np.array([other for _, other in picked])),
     )
     tail = 50 * (1 - confidence)
     high, low = 2 * found - np.percentile(drawn, [tail, 100 - tail])
@@ -292,14 +294,24 @@ def total_variation(
     )
 
 
-def _redrawn(counts: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Counts (M,) of as many days drawn with replacement; a single day's items are drawn instead."""
+def _picked(counts: FloatArray, rng: np.random.Generator) -> IntArray:
+    """As many days (D,) drawn with replacement; of a single day its items are drawn instead: counts (M,)."""
     if len(counts) == 1:
-        n = int(counts.sum())
-        return np.asarray(rng.multinomial(n, counts[0] / counts[0].sum()), dtype=np.float64)
-    picked = counts[rng.integers(len(counts), size=len(counts))].sum(axis=0)
-    return np.asarray(picked if picked.sum() else counts.sum(axis=0))
+        return np.asarray(rng.multinomial(int(counts.sum()), counts[0] / counts[0].sum()), dtype=np.int64)
+    return rng.integers(len(counts), size=len(counts))
 
 
-def _distance(a: FloatArray, b: FloatArray) -> float:
-    return float(0.5 * np.abs(a / a.sum() - b / b.sum()).sum())
+def _redrawn(counts: FloatArray, picked: IntArray) -> FloatArray:
+    """Counts (R, M) of what was picked each time; all days' counts where only days without items were."""
+    days = len(counts)
+    if days == 1:
+        return picked.astype(np.float64)
+    times = np.bincount((picked + days * np.arange(len(picked))[:, None]).ravel(), minlength=picked.size)
+    sums = times.reshape(len(picked), days).astype(np.float64) @ counts
+    return np.where(sums.sum(axis=1, keepdims=True) > 0, sums, counts.sum(axis=0))
+
+
+def _distance(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Half the sum of absolute differences of shares over the last axis."""
+    shares = [one / one.sum(axis=-1, keepdims=True) for one in (a, b)]
+    return np.asarray(0.5 * np.abs(shares[0] - shares[1]).sum(axis=-1))

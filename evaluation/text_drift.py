@@ -6,9 +6,10 @@ The distance needs no training, and each day of the reference is compared with t
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,8 @@ DIM = 2048
 _LONGEST = 600
 """Characters of a text that are looked at."""
 _CHUNK = 2000
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(r"([^\W\d_]{2,30})[^\W\d_]*")
+"""A word; of a long one its first 30 letters."""
 _DIGITS = re.compile(r"\d")
 UNKNOWN = "unknown"
 
@@ -65,12 +67,13 @@ def text_features(texts: Sequence[str]) -> sparse.csr_matrix:
     Lower case, white space as one blank, every digit as 0 (dates and numbers change every day), the first 600
     characters. 5 characters stand for words.
     """
-    parts = [_features(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
-    return (
-        sparse.csr_matrix(sparse.vstack(parts))
-        if parts
-        else sparse.csr_matrix(np.zeros((0, DIM), dtype=np.float32))
-    )
+    if not texts:
+        return sparse.csr_matrix(np.zeros((0, DIM), dtype=np.float32))
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # the same text may come many times
+    own = list(place)
+    parts = [_features(own[start : start + _CHUNK]) for start in range(0, len(own), _CHUNK)]
+    found = sparse.csr_matrix(sparse.vstack(parts))
+    return found if len(own) == len(texts) else sparse.csr_matrix(found[[place[text] for text in texts]])
 
 
 def _features(texts: Sequence[str]) -> sparse.csr_matrix:
@@ -175,8 +178,10 @@ def text_shift(
         towards = features[second].mean(axis=0) - features[first].mean(axis=0)
         lean[~fitted] = np.asarray(features[~fitted] @ np.asarray(towards).ravel()).ravel()
     order = np.argsort(lean, kind="stable")
-    ranked, positive = lean[order], after[order]
-    value = _auc(ranked, positive, np.ones(n))
+    ranked, positive, ranked_batch = lean[order], after[order], batch[order]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(ranked)) + 1])
+    ties = None if len(starts) == n else starts
+    value = _auc(positive, np.ones(n), ties)
     drawn = np.empty(resamples)
     for r in range(resamples):
         weight = np.zeros(int(batch.max()) + 1)
@@ -185,7 +190,7 @@ def text_shift(
                 weight[days] += 1
             else:
                 np.add.at(weight, rng.choice(days, len(days)), 1.0)
-        drawn[r] = _auc(ranked, positive, weight[batch[order]] * rng.poisson(1.0, n))
+        drawn[r] = _auc(positive, weight[ranked_batch] * rng.poisson(1.0, n), ties)
     drawn = drawn[np.isfinite(drawn)]
     low, high = np.percentile(drawn, [2.5, 97.5])
     found = Estimate(
@@ -194,14 +199,13 @@ def text_shift(
     return TextShift(auc=found, lean=lean)
 
 
-def _auc(ranked: FloatArray, positive: BoolArray, weight: FloatArray) -> float:
-    """Weighted AUC of scores in rising order; ties count half."""
+def _auc(positive: BoolArray, weight: FloatArray, ties: IntArray | None) -> float:
+    """Weighted AUC of texts in rising order of their scores; equal ones, which begin at ``ties``, count half."""
     up, down = np.where(positive, weight, 0.0), np.where(positive, 0.0, weight)
     total = up.sum() * down.sum()
     if not total:
         return float("nan")
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(ranked)) + 1])
-    ups, downs = np.add.reduceat(up, starts), np.add.reduceat(down, starts)
+    ups, downs = (up, down) if ties is None else (np.add.reduceat(up, ties), np.add.reduceat(down, ties))
     below = np.cumsum(downs) - downs
     return float((ups * (below + 0.5 * downs)).sum() / total)
 
@@ -217,22 +221,31 @@ class MovedWord:
 
 def moved_words(before: Sequence[str], after: Sequence[str], *, most: int = 8) -> tuple[MovedWord, ...]:
     """Return the words whose share of texts moved most, against chance: the largest two-proportion z first."""
-    seen = [Counter(word for text in texts for word in _words(text)) for texts in (before, after)]
+    seen = [_texts_with(texts) for texts in (before, after)]
     n, m = len(before), len(after)
     if not n or not m:
         return ()
     found = []
     for word in seen[0].keys() | seen[1].keys():
-        x, y = seen[0][word], seen[1][word]
+        x, y = seen[0].get(word, 0), seen[1].get(word, 0)
         pooled = (x + y + 1) / (n + m + 2)
-        z = abs(y / m - x / n) / float(np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)))
+        z = abs(y / m - x / n) / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
         if z >= 3 and x + y >= 5:
             found.append((-z, word, x / n, y / m))
     return tuple(MovedWord(word=word, before=x, after=y) for _, word, x, y in sorted(found)[:most])
 
 
+def _texts_with(texts: Sequence[str]) -> dict[str, int]:
+    """How many texts have each word; a text that comes many times is read once."""
+    found: dict[str, int] = defaultdict(int)
+    for text, times in Counter(texts).items():
+        for word in _words(text):
+            found[word] += times
+    return dict(found)
+
+
 def _words(text: str) -> set[str]:
-    return {word[:30] for word in _WORD.findall(text[:_LONGEST].lower())}
+    return set(_WORD.findall(text[:_LONGEST].lower()))
 
 
 def guess_language(text: str) -> str:

@@ -7,9 +7,11 @@ the database is let go when it returns.
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -51,6 +53,9 @@ class Engine(Protocol):
     def read(self, work: Callable[[Cursor], T], *, wait_s: float = READ_WAIT_S) -> T:
         """Run ``work`` on one consistent snapshot; waits up to ``wait_s`` for a writer."""
 
+    def held(self) -> AbstractContextManager[None]:
+        """Keep the database open for this thread's reads in the block, which must not write."""
+
     def write(self, work: Callable[[Cursor], T], *, wait_s: float) -> T:
         """Run ``work`` in one transaction; ``StoreBusy`` when the lock is not free in ``wait_s``."""
 
@@ -70,6 +75,7 @@ class FileEngine:
         resolved = self._path.resolve()
         self._state = join(resolved)
         self._close = weakref.finalize(self, leave, resolved, self._state)
+        self._inside = threading.local()
 
     def close(self) -> None:
         """Let go of the native connections; the last store on the file closes them."""
@@ -104,20 +110,37 @@ class FileEngine:
 
     def read(self, work: Callable[[Cursor], T], *, wait_s: float = READ_WAIT_S) -> T:
         """Run ``work`` under the shared lock."""
-        problem = "a writer of this process"
+        with self.held(wait_s=wait_s):
+            return in_transaction(self._state.reader, work, commit=False)
+
+    @contextmanager
+    def held(self, *, wait_s: float = READ_WAIT_S) -> Iterator[None]:
+        """Hold the shared lock: many queries then cost one attaching, and find its blocks in memory.
+
+        Writers wait meanwhile, so the block is for seconds at most.
+        """
+        if getattr(self._inside, "is_held", False):
+            yield
+            return
+        self._begin_reading(wait_s)
+        self._inside.is_held = True
+        try:
+            yield
+        finally:
+            self._inside.is_held = False
+            with self._state.mutex:
+                self._leave_reading(self._state)
+
+    def _begin_reading(self, wait_s: float) -> None:
+        """Count this thread among the readers once no writer is in the way."""
+        state, problem = self._state, "a writer of this process"
         for _ in attempts(wait_s):
-            state = self._state
             with gate(self._gate, exclusive=False) as passed, state.mutex:
                 if not passed or state.writing or (state.writers_waiting and state.readers):
                     continue
                 problem = self._enter_reading(state)
-                if problem:
-                    continue
-            try:
-                return in_transaction(state.reader, work, commit=False)
-            finally:
-                with state.mutex:
-                    self._leave_reading(state)
+                if not problem:
+                    return
         raise StoreBusy(
             f"{self._location.shown} could not be read within {wait_s:g} s: {problem}",
             hint="wait for the other process, or end it",

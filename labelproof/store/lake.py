@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -100,6 +101,10 @@ class LakeEngine:
     def read(self, work: Callable[[Cursor], T], *, wait_s: float = READ_WAIT_S) -> T:
         """Run ``work`` on one snapshot of the lake."""
         return self._retried(lambda: in_transaction(self._open(), work, commit=False))
+
+    def held(self) -> AbstractContextManager[None]:
+        """Do nothing: the catalog stays attached anyway, and each read has its own snapshot."""
+        return nullcontext()
 
     def write(self, work: Callable[[Cursor], T], *, wait_s: float) -> T:
         """Run ``work`` in one transaction, again from the start when the catalog has a conflict.

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -205,6 +206,13 @@ class TraceStore:
         left alone, which keeps a frequent small query quick beside a run. ``given``: tables by a name of your choice.
         """
         return self._reader.query(sql, params, fresh=fresh, only=only, given=given)
+
+    def held(self) -> AbstractContextManager[None]:
+        """Return a context manager that keeps the database open for many queries of this thread, up to seconds.
+
+        Each then costs a fraction. Writers wait until the block ends, so drain nothing in it; ``append`` is fine.
+        """
+        return self._engine.held()
 
     def steps_for(
         self, item_ids: Sequence[str], spec_fps: Sequence[str], repeat_idx: int

@@ -150,3 +150,26 @@ def test_the_default_store_is_named_by_the_environment_or_lies_here(
     assert default_store() == str(tmp_path / ".labelproof" / "store")
     monkeypatch.setenv("LABELPROOF_STORE", "ducklake:sqlite:/x?data=/y")
     assert default_store() == "ducklake:sqlite:/x?data=/y"
+
+
+def test_a_held_store_answers_many_queries_from_one_opening_and_sees_what_is_appended(
+    store: TraceStore,
+) -> None:
+    store.append("decisions", decisions(["a"]))
+    store.drain()
+    with store.held(), store.held():
+        assert store.query("FROM decisions").num_rows == 1
+        store.append("decisions", decisions(["b"]))
+        assert store.query("FROM decisions", fresh=True).num_rows == 2
+        assert store.query("FROM decisions").num_rows == 1
+    assert store.drain(wait_s=5.0).drained == 1
+    assert store.query("FROM decisions").num_rows == 2
+
+
+def test_a_held_file_keeps_writers_out_until_the_block_ends_also_by_an_error(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store, open_store(tmp_path) as other:
+        other.append("decisions", decisions(["a"]))
+        with pytest.raises(ValueError, match="in between"), store.held():
+            assert other.drain().drained == 0
+            raise ValueError("in between")
+        assert other.drain(wait_s=5.0).drained == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -50,14 +50,23 @@ Sides: TypeAlias = tuple[BoolArray, BoolArray]
 
 
 def measure_drift(
-    store: TraceStore, folder: ProjectFolder, *, now: datetime, run_id: str | None = None, seed: int = 0
+    store: TraceStore,
+    folder: ProjectFolder,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+    seed: int = 0,
+    sentinel: Sequence[Measurement] | None = None,
 ) -> tuple[Measurement, ...]:
-    """Return one measurement per kind of `monitoring.drift`, from what was decided up to ``now``."""
+    """Return one measurement per kind of `monitoring.drift`, from what was decided up to ``now``.
+
+    ``sentinel``: what ``measure_sentinel`` found at ``now``, where it is known; by default it is measured here.
+    """
     policy = folder.spec.monitoring
     if not policy.drift:
         return ()
     day, _ = days_of_work(store, folder.name, now)
-    verdict = sentinel_verdict(store, folder, now=now)
+    verdict = sentinel_verdict(store, folder, now=now, found=sentinel)
     look = _Look(
         store=store, folder=folder, policy=policy, now=now, run_id=run_id, seed=seed, verdict=verdict
     )

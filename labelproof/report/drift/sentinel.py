@@ -181,9 +181,11 @@ def measure_sentinel(store: TraceStore, folder: ProjectFolder, *, now: datetime)
     return (*found, accuracy) if accuracy is not None else tuple(found)
 
 
-def sentinel_verdict(store: TraceStore, folder: ProjectFolder, *, now: datetime) -> SentinelVerdict | None:
-    """Return what the sentinel set says of the model; None without one."""
-    found = measure_sentinel(store, folder, now=now)
+def sentinel_verdict(
+    store: TraceStore, folder: ProjectFolder, *, now: datetime, found: Sequence[Measurement] | None = None
+) -> SentinelVerdict | None:
+    """Return what the sentinel set says of the model; None without one. ``found``: what was measured at ``now``."""
+    found = measure_sentinel(store, folder, now=now) if found is None else found
     if not found:
         return None
     one = found[0]

@@ -171,12 +171,16 @@ def measure(
 
     windows: dict[datetime, Window] = {}
     since = now - timedelta(days=folder.spec.monitoring.window_days)
-    return (
-        *measure_targets(store, folder, now=now, run_id=run_id, windows=windows),
-        *measure_drift(store, folder, now=now, run_id=run_id, seed=seed),
-        *measure_sentinel(store, folder, now=now),
-        measure_volume(window_up_to(windows, store, folder, since, now)),
-    )
+    with store.held():
+        targets = measure_targets(store, folder, now=now, run_id=run_id, windows=windows)
+        sentinel = measure_sentinel(store, folder, now=now)
+        drift = measure_drift(store, folder, now=now, run_id=run_id, seed=seed, sentinel=sentinel)
+        return (
+            *targets,
+            *drift,
+            *sentinel,
+            measure_volume(window_up_to(windows, store, folder, since, now)),
+        )
 
 
 def _last_flow(store: TraceStore, project: str, now: datetime) -> datetime:
