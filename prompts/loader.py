@@ -14,22 +14,44 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jinja2 import StrictUndefined, Template, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import StrictUndefined, Template, TemplateError, meta, pass_context
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import digest_text
+from labelproof.spec.yamlio import parse_yaml
 
 BUNDLED = Path(__file__).parent
 ITEM_VARIABLES = frozenset(
     ("item", "fence", "near_examples", "error", "label", "rationale", "signals", "transcript", "asked")
 )
 """Variables that differ from item to item; admitted in the user section only."""
+_MOST_CHARS = 100_000
+"""Characters of a template's file: more is no prompt."""
 _NAME = r"^[a-z][a-z0-9_]*$"
 _FILE = re.compile(r"\A---\n(?P<head>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
 _SECTIONS = re.compile(r"\A\s*# System\n(?P<system>.*?)^# User\n(?P<user>.*)\Z", re.DOTALL | re.MULTILINE)
+
+
+@pass_context
+def _as_is(_context: Context, value: Any) -> Any:
+    """Return an output's value. That it asks for the context keeps Jinja from working out constants while it compiles:
+    a template of others is loaded without running any of it.
+    """
+    return value
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Templates are other people's programs: they reach no attribute of Python's, and make no number or text of any size."""
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" or not all(isinstance(one, int | float) for one in (left, right)):
+            raise SecurityError(f"`{operator}` takes numbers, and powers are not computed")
+        return super().call_binop(context, operator, left, right)
 
 
 class _FrontMatter(BaseModel):
@@ -122,24 +144,35 @@ def _parse(path: Path, text: str) -> PromptTemplate:
     whole = _FILE.match(text)
     if whole is None:
         raise ConfigError("expected front matter between two lines of ---", path=path, line=1)
+    if len(text) > _MOST_CHARS:
+        raise ConfigError(f"expected at most {_MOST_CHARS:,} characters, found {len(text):,}", path=path)
     try:
-        head = _FrontMatter.model_validate(yaml.safe_load(whole["head"]))
-    except (ValidationError, yaml.YAMLError) as error:
+        head = _FrontMatter.model_validate(parse_yaml(f"\n{whole['head']}", path)[1])
+    except ValidationError as error:
         raise ConfigError(f"front matter: {error}", path=path, line=2) from error
     sections = _SECTIONS.match(whole["body"])
     if sections is None:
         raise ConfigError("expected a `# System` and then a `# User` section", path=path)
     if head.name != path.stem:
         raise ConfigError(f"front matter says name: {head.name}, the file is {path.name}", path=path)
-    env = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
+    env = _Sandbox(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+        optimized=False,
+        finalize=_as_is,
     )
+    for name in ("range", "lipsum"):  # work without end; loops go over what a template is given
+        del env.globals[name]
     try:
         trees = env.parse(sections["system"]), env.parse(sections["user"])
         used_system, used_user = (meta.find_undeclared_variables(tree) for tree in trees)
         system, user = env.from_string(sections["system"]), env.from_string(sections["user"])
     except TemplateError as error:
         raise ConfigError(f"not valid Jinja: {error}", path=path) from error
+    except (RecursionError, SyntaxError) as error:  # Python's own limits on nesting
+        raise ConfigError("not valid Jinja: nested too deeply", path=path) from error
     if any(list(meta.find_referenced_templates(tree)) for tree in trees):
         raise ConfigError(
             "a template may not include, import or extend other templates: its text is its version",

@@ -17,6 +17,11 @@ from labelproof.spec.errors import ConfigError
 M = TypeVar("M", bound=BaseModel)
 
 
+_MOST_WRITTEN_OUT = 10_000
+_MOST_TIMES = 10
+"""Values that aliases may stand for, at the most: so many, or so many times the characters of the text."""
+
+
 class _StrictLoader(yaml.SafeLoader):
     """PyYAML lets a repeated key win silently; here it is an error."""
 
@@ -55,7 +60,7 @@ def load_yaml(path: Path, model: type[M], *, what: str) -> M:
         raise ConfigError(f"expected UTF-8 text: {error.reason}", path=path) from error
     except OSError as error:
         raise ConfigError(f"cannot read: {error.strerror}", path=path) from error
-    root, data = _parse(text, path)
+    root, data = parse_yaml(text, path)
     if not isinstance(data, dict):
         raise ConfigError(f"expected a mapping of keys, found {type(data).__name__}", path=path)
     try:
@@ -64,12 +69,16 @@ def load_yaml(path: Path, model: type[M], *, what: str) -> M:
         raise _config_error(error, path, root, model, what) from error
 
 
-def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
-    """Return the node tree, which knows lines, and the data of a YAML text."""
+def parse_yaml(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
+    """Return the node tree, which knows lines, and the data of a YAML text; ``ConfigError`` when it is none, and for
+    aliases that multiply: a page of them can stand for more than a machine holds.
+    """
     try:
         loader = _StrictLoader(text)
         try:
             root = loader.get_single_node()
+            if root is not None:
+                _check_aliases(root, path)
             data = loader.construct_document(root) if root is not None else None
         finally:
             loader.dispose()
@@ -86,6 +95,40 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
     except RecursionError as error:
         raise ConfigError("not valid YAML: nested too deeply", path=path) from error
     return root, data
+
+
+def _check_aliases(root: yaml.Node, path: Path) -> None:
+    """Refuse a tree that holds itself, or that written out without aliases is far larger than it is."""
+    sizes: dict[int, int] = {}
+    most = max(_MOST_WRITTEN_OUT, _MOST_TIMES * (root.end_mark.index - root.start_mark.index))
+
+    def size(node: yaml.Node) -> int:
+        if not isinstance(node, yaml.CollectionNode):
+            return 1
+        found = sizes.get(id(node))
+        if found == 0:
+            raise ConfigError(
+                "not valid YAML: an alias stands inside what it names", path=path, line=_line_of(node)
+            )
+        if found is None:
+            sizes[id(node)] = 0  # being counted
+            parts = (
+                [part for pair in node.value for part in pair]
+                if isinstance(node, yaml.MappingNode)
+                else node.value
+            )
+            found = sizes[id(node)] = 1 + sum(map(size, parts))
+            if found > most:
+                raise ConfigError(
+                    f"not valid YAML: its aliases stand for {found:,} values", path=path, line=_line_of(node)
+                )
+        return found
+
+    size(root)
+
+
+def _line_of(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
 
 
 def _config_error(

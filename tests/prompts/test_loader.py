@@ -77,7 +77,7 @@ def test_bundled_templates_keep_items_out_of_the_system_text(template: Any) -> N
         (("{{ item }}", "{{ item"), "not valid Jinja"),
         (("{{ item }}", "{{ item }}{% include 'x' %}"), "other templates"),
         (("---\nname", "name"), "expected front matter"),
-        (("name: mine", "name: [mine"), "front matter"),
+        (("name: mine", "name: [mine"), "mine.md:3: not valid YAML"),
     ],
 )
 def test_mistakes_are_named_with_the_file(tmp_path: Path, change: tuple[str, str], says: str) -> None:
@@ -152,3 +152,45 @@ def test_an_item_is_rendered_as_it_is_and_never_as_a_template(
     assert template.render_user({"item": item}) == f"<{item}>"
     hostile = "{{ 7 * 7 }}{% raw %}" + item
     assert template.render_user({"item": hostile}) == f"<{hostile}>"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("changed: For a test.", "changed: [*none]"), "undefined alias"),
+        (("changed: For a test.", "changed: &a [*a, *a]"), "alias stands inside"),
+        (
+            (
+                "changed: For a test.",
+                "changed: &a0 [x]\n"
+                + "\n".join(f"x{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)),
+            ),
+            "aliases stand for",
+        ),
+        (("changed: For a test.", f"changed: {'[' * 3000}{']' * 3000}"), "nested too deeply"),
+        (("{{ item }}", f"{{{{ {'(' * 3000}item{')' * 3000} }}}}"), "nested too deeply"),
+        (("{{ item }}", "{{ item }}" + "{% if 1 %}" * 3000 + "{% endif %}" * 3000), "nested too deeply"),
+        (("{{ item }}", "{% for i in range(99999) %}{{ item }}{% endfor %}"), r"undeclared \['range'\]"),
+        (("{{ item }}", "{{ item }}" + "x" * 100_000), "at most 100,000 characters"),
+    ],
+    ids=["no alias", "cycle", "multiplied", "deep yaml", "deep expression", "deep blocks", "loop", "long"],
+)
+def test_a_template_made_to_exhaust_the_machine_is_refused(
+    tmp_path: Path, change: tuple[str, str], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load(tmp_path, TEMPLATE.replace(*change))
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ 9**9**9**9 }}", "{{ 'a' * 10**13 }}", "{{ [item] * 3 }}", "{{ 'a'|center(2**70) }}"]
+)
+def test_loading_runs_nothing_and_rendering_makes_no_text_of_any_size(tmp_path: Path, text: str) -> None:
+    found = load(tmp_path, TEMPLATE.replace("{{ item }}", "{{ item }}" + text))
+    with pytest.raises(ConfigError, match="takes numbers"):
+        found.render_user({"task": "t", "item": "i"})
+
+
+def test_a_product_of_numbers_is_computed(tmp_path: Path) -> None:
+    found = load(tmp_path, TEMPLATE.replace("{{ item }}", "{{ item }} {{ 6 * 7 }}"))
+    assert found.render_user({"task": "t", "item": "i"}) == "i 42"

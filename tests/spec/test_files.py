@@ -109,6 +109,18 @@ def test_files_that_are_no_mapping(tmp_path: Path, content: bytes | None, says: 
         load_strategy(path)
 
 
+def test_aliases_that_multiply_are_refused_and_others_are_read(tmp_path: Path) -> None:
+    more = "\n".join(f"x{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))
+    with pytest.raises(ConfigError, match=r"champion.yaml:1\d: not valid YAML: its aliases stand for"):
+        strategy(tmp_path, f"{STRATEGY}a: &a0 [x]\n{more}\n")
+    with pytest.raises(ConfigError, match="an alias stands inside what it names"):
+        strategy(tmp_path, f"{STRATEGY}a: &a {{b: *a}}\n")
+    shared = STRATEGY.replace("kind: label", "kind: label\n    name: &n first").replace(
+        "name: champion", "name: &c champion"
+    )
+    assert strategy(tmp_path, f"{shared}description: *c\n").description == "champion"
+
+
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_strategy(tmp_path)
