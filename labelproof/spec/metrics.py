@@ -13,6 +13,8 @@ FreeMetric = Literal["auto_accept_rate", "failed_rate", "cost_per_1k_usd", "late
 """Need no gold. Rates are shares of all items; cost is US dollars per 1 000 items; latency the mean of an item."""
 PER_CLASS = frozenset({"recall", "precision", "f1"})
 LOWER_IS_BETTER = frozenset({"failed_rate", "cost_per_1k_usd", "latency_ms", "suite"})
+OPEN_ENDED = frozenset({"cost_per_1k_usd", "latency_ms"})
+"""Metrics that are no share from 0 to 1."""
 _GOLD: tuple[str, ...] = get_args(GoldMetric)
 _FREE: tuple[str, ...] = get_args(FreeMetric)
 

@@ -20,13 +20,17 @@ from labelproof.report.playbook.traits import Traits
 from labelproof.spec.errors import ConfigError, LabelproofError
 from labelproof.spec.experiment import ExperimentPolicy
 from labelproof.spec.hashing import PREFIX, digest
-from labelproof.spec.metrics import parse_metric
+from labelproof.spec.metrics import OPEN_ENDED, parse_metric
 from labelproof.store import TraceStore
 
 FORMAT = "labelproof-playbook-1"
 _MOST_BYTES = 32_000_000
 _Name = Annotated[str, Field(max_length=100)]
 _Kind = Annotated[str, Field(pattern=r"^[a-z][a-z ]{0,39}$")]
+_MOST_PART_BYTES = 64_000
+_Count = Annotated[int, Field(ge=1, le=10**12)]
+_Amount = Annotated[float, Field(ge=-1e9, le=1e9)]
+"""Bounds far from what is measured and from where sums and squares of numbers overflow."""
 
 
 class _Part(BaseModel):
@@ -39,10 +43,18 @@ class TraitsIn(_Part):
     label_kind: Literal["single", "multi", "taxonomy"] | None = None
     n_labels: int | None = Field(default=None, ge=1, le=100_000)
     languages: tuple[Annotated[str, Field(max_length=12)], ...] = Field(default=(), max_length=50)
-    text_chars: int | None = Field(default=None, ge=0)
+    text_chars: int | None = Field(default=None, ge=0, le=10**9)
     provider: Literal["embedded", "openai_compatible", "langchain"] | None = None
     model: _Name | None = None
-    model_b: float | None = Field(default=None, gt=0)
+    model_b: float | None = Field(default=None, gt=0, le=1e6)
+
+
+class ReusableIn(_Part):
+    """A strategy as it stands in a file; what it says is checked when it is read."""
+
+    strategy: dict[str, Any]
+    prompts: dict[str, str] = Field(default={}, max_length=20)
+    notes: tuple[Annotated[str, Field(max_length=400)], ...] = Field(default=(), max_length=40)
 
 
 class EntryIn(_Part):
@@ -53,20 +65,20 @@ class EntryIn(_Part):
     traits: TraitsIn
     kinds: tuple[_Kind, ...] = Field(min_length=1, max_length=20)
     metric: _Name
-    effect: float
-    standard_error: float = Field(gt=0)
-    low: float | None = None
-    high: float | None = None
-    n_items: int = Field(ge=1)
+    effect: _Amount
+    standard_error: float = Field(ge=1e-9, le=1e9)
+    low: _Amount | None = None
+    high: _Amount | None = None
+    n_items: _Count
     verdict: Literal["ship", "regression", "inconclusive", ""] = ""
     comparison_id: _Name = ""
     ts: datetime
     strategy_a: _Name = ""
     strategy_b: _Name = ""
     shipped: bool = False
-    n_looks: int = Field(default=1, ge=1)
-    cost_ratio: float | None = Field(default=None, ge=0)
-    value_a: float | None = None
+    n_looks: _Count = 1
+    cost_ratio: float | None = Field(default=None, ge=0, le=1e9)
+    value_a: _Amount | None = None
     reusable: dict[str, Any] | None = None
     not_reusable: Annotated[str, Field(max_length=400)] | None = None
     policy: dict[str, Any] | None = None
@@ -88,6 +100,8 @@ class EntryIn(_Part):
     def _ordered(self) -> EntryIn:
         if self.low is not None and self.high is not None and not self.low <= self.effect <= self.high:
             raise ValueError("expected low <= effect <= high")
+        if parse_metric(self.metric).name not in OPEN_ENDED and abs(self.effect) > 1:
+            raise ValueError(f"expected an effect on {self.metric} from -1 to 1")
         return self
 
 
@@ -175,15 +189,7 @@ def _without_labels(policy: Any) -> dict[str, Any] | None:
 def read_playbook(path: Path) -> tuple[str, tuple[Entry, ...], list[str]]:
     """Return the file's origin, its entries, and why others were refused; ``ConfigError`` when it is no such file."""
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ConfigError("no such file", path=path) from error
-    if len(raw) > _MOST_BYTES:
-        raise ConfigError(
-            f"expected at most {_MOST_BYTES // 1_000_000} MB, found {len(raw):,} bytes", path=path
-        )
-    try:
-        file = PlaybookFile.model_validate_json(raw)
+        file = PlaybookFile.model_validate_json(_content(path))
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, problem["loc"])) or "the file"
@@ -194,20 +200,57 @@ def read_playbook(path: Path) -> tuple[str, tuple[Entry, ...], list[str]]:
         ) from error
     entries: list[Entry] = []
     refused: list[str] = []
-    origin = file.origin or path.stem
+    origin = _origin(file.origin) or _origin(path.stem) or "a file"
     for one in file.entries:
         try:
             entries.append(_incoming(one, origin))
         except (LabelproofError, ValidationError, ValueError, KeyError, TypeError) as error:
-            said = error.message if isinstance(error, LabelproofError) else str(error).splitlines()[0]
-            refused.append(f"{one.entry_id}: {said}")
+            refused.append(f"{one.entry_id}: {_said(error)}")
     return origin, tuple(entries), refused
+
+
+def _content(path: Path) -> bytes:
+    """Return a file's bytes; ``ConfigError`` for what is no file (a device never ends) or too large."""
+    if not path.exists():
+        raise ConfigError("no such file", path=path)
+    if not path.is_file():
+        raise ConfigError("expected a file", path=path)
+    with path.open("rb") as file:
+        raw = file.read(_MOST_BYTES + 1)
+    if len(raw) > _MOST_BYTES:
+        raise ConfigError(
+            f"expected at most {_MOST_BYTES // 1_000_000} MB, found {path.stat().st_size:,} bytes", path=path
+        )
+    return raw
+
+
+def _origin(name: str) -> str:
+    """Return whom a file says it is from, empty when it says nothing, or that it was measured here."""
+    shown = " ".join("".join(char for char in name if char.isprintable()).split())
+    return "" if shown.casefold() == HERE else shown
+
+
+def _said(error: Exception) -> str:
+    """Return an error in one line without what the file holds."""
+    if isinstance(error, LabelproofError):
+        return error.message
+    if isinstance(error, ValidationError):
+        problem = error.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(map(str, problem['loc'])) or 'the strategy'}: {problem['msg']}"
+    return str(error).splitlines()[0]
 
 
 def _incoming(one: EntryIn, origin: str) -> Entry:
     found = None
+    for name, part in (
+        ("strategy", (one.reusable or {}).get("strategy")),
+        ("policy", one.policy),
+    ):
+        if len(orjson.dumps(part)) > _MOST_PART_BYTES:
+            raise ConfigError(f"{name}: expected at most {_MOST_PART_BYTES // 1000} kB of JSON")
     if one.reusable is not None:
-        found = without_addresses(Reusable.from_json(one.reusable))
+        sound = ReusableIn.model_validate(one.reusable)
+        found = without_addresses(Reusable.from_json(sound.model_dump(mode="json")))
     policy = None if one.policy is None else _without_labels(one.policy)
     return Entry(
         entry_id=one.entry_id,
@@ -237,13 +280,15 @@ def _incoming(one: EntryIn, origin: str) -> Entry:
 
 
 def import_entries(store: TraceStore, entries: Sequence[Entry]) -> tuple[int, int]:
-    """Store entries that are new here or newer than what is stored; return how many were stored and how many were known."""
+    """Store entries that are new here, or newer than what the same origin sent; return how many were stored and how many
+    were known. Nobody's file replaces what was measured here or what others sent.
+    """
     known = {entry.entry_id: entry for entry in entries_of(store)}
     new = [
         entry
         for entry in {entry.entry_id: entry for entry in entries}.values()
         if entry.entry_id not in known
-        or (known[entry.entry_id].origin != HERE and known[entry.entry_id].at < entry.at)
+        or (known[entry.entry_id].origin == entry.origin != HERE and known[entry.entry_id].at < entry.at)
     ]
     if new:
         store.append("playbook_entries", entry_rows(new))

@@ -11,16 +11,14 @@ from rich.text import Text
 from labelproof.report.compare.text import one_text
 from labelproof.report.playbook.entries import Entry
 from labelproof.report.playbook.pooled import Advice, KindEffect
-from labelproof.spec.metrics import parse_metric
-
-_SHARES = frozenset(("cost_per_1k_usd", "latency_ms"))
+from labelproof.spec.metrics import OPEN_ENDED, parse_metric
 
 
 def amount(value: float | None, metric: str) -> str:
     """Return a difference as people read it: points of a share, else the metric's own unit; a dash when unknown."""
     if value is None:
         return "-"
-    return f"{value:+.3g}" if parse_metric(metric).name in _SHARES else f"{100 * value:+.1f}"
+    return f"{value:+.3g}" if parse_metric(metric).name in OPEN_ENDED else f"{100 * value:+.1f}"
 
 
 def between(low: float | None, high: float | None, metric: str) -> str:
@@ -29,7 +27,7 @@ def between(low: float | None, high: float | None, metric: str) -> str:
 
 def unit(metric: str) -> str:
     """Return what the numbers are: `points of accuracy`, or the metric itself."""
-    return metric if parse_metric(metric).name in _SHARES else f"points of {metric}"
+    return metric if parse_metric(metric).name in OPEN_ENDED else f"points of {metric}"
 
 
 def kinds_table(kinds: Sequence[KindEffect]) -> Table:
