@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -99,7 +100,7 @@ class Replay:
         """Write the project and the days before day 1, on which nobody monitors."""
         write_project(place / "project", pool)
         replay = cls(place, pool, seed, items_per_day, -warmup)
-        with open_store(place / "store") as store:
+        with _opened(place / "store") as store:
             world = replay._world(store)
             for day in range(1 - warmup, 1):
                 run_id = world.play(day, set())
@@ -123,7 +124,7 @@ class Replay:
 
     def until(self, last: int, incidents: Sequence[Incident]) -> None:
         """Play, drain and monitor each day up to ``last``."""
-        with open_store(self.place / "store") as store:
+        with _opened(self.place / "store") as store:
             world = self._world(store)
             for day in range(self.day + 1, last + 1):
                 wrong = active(incidents, day)
@@ -136,7 +137,7 @@ class Replay:
 
     def month(self, incidents: Sequence[Incident]) -> Month:
         """Return what the store says of the month so far."""
-        with open_store(self.place / "store") as store:
+        with _opened(self.place / "store") as store:
             return Month(
                 seed=self.seed,
                 days=self.day,
@@ -163,6 +164,14 @@ class Replay:
         opened = [one for one in report.events if one.event == "breached"]
         if opened:
             self.diagnoses += diagnose(store, folder, opened, day, now)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TraceStore]:
+    """Open a month's store; queries take one thread, as seeds run side by side and a second costs more CPU."""
+    with open_store(path) as store:
+        store.query("SET threads = 1")
+        yield store
 
 
 def diagnose(
@@ -211,7 +220,8 @@ def ask_sentinel(world: World, run_id: str, day: int, wrong: set[IncidentKind]) 
     frozen = freeze(store, folder, SENTINEL_ITEMS, seed=0, now=now)
     work = world.versions.of(world.folder, edited="guideline" in wrong)
     sql = "SELECT count(DISTINCT run_id) AS n FROM sentinel_answers WHERE strategy_fp = ? AND sentinel_fp = ?"
-    asked = store.query(sql, [work.resolved.fingerprint, frozen.fingerprint], fresh=True)["n"][0].as_py()
+    given = [work.resolved.fingerprint, frozen.fingerprint]
+    asked = store.query(sql, given, fresh=True, only=("sentinel_answers",))["n"][0].as_py()
     entries = {digest_text(entry.text): entry for entry in world.pool.traffic}
     draw = np.random.default_rng([world.seed, day + WARMUP_DAYS, 4])
     said = [world.answer(entries[item_id], wrong, draw) for item_id in frozen.item_ids]

@@ -277,11 +277,8 @@ def total_variation(
         return undefined(method, n, "no items on one of the two sides")
     rng = np.random.default_rng(seed)
     found = float(_distance(before.sum(axis=0), after.sum(axis=0)))
-    picked = [(_picked(before, rng), _picked(after, rng)) for _ in range(resamples)]
-    drawn = _distance(
-        _redrawn(before, np.array([one for one, _ in picked])),
-        _redrawn(after, np.array([other for _, other in picked])),
-    )
+    picked = _picked(before, after, rng, resamples)
+    drawn = _distance(_redrawn(before, picked[0]), _redrawn(after, picked[1]))
     tail = 50 * (1 - confidence)
     high, low = 2 * found - np.percentile(drawn, [tail, 100 - tail])
     value = min(1.0, max(0.0, 2 * found - float(drawn.mean())))
@@ -294,11 +291,22 @@ def total_variation(
     )
 
 
-def _picked(counts: FloatArray, rng: np.random.Generator) -> IntArray:
-    """As many days (D,) drawn with replacement; of a single day its items are drawn instead: counts (M,)."""
-    if len(counts) == 1:
+def _picked(
+    before: FloatArray, after: FloatArray, rng: np.random.Generator, resamples: int
+) -> tuple[IntArray, IntArray]:
+    """As many days (R, D) of each side, drawn with replacement; of a single day its items are drawn: counts (R, M)."""
+    n = len(before), len(after)
+    if min(n) > 1:
+        both = rng.integers(np.tile(np.repeat(n, n), (resamples, 1)))
+        return both[:, : n[0]], both[:, n[0] :]
+
+    def once(counts: FloatArray) -> IntArray:
+        if len(counts) > 1:
+            return rng.integers(len(counts), size=len(counts))
         return np.asarray(rng.multinomial(int(counts.sum()), counts[0] / counts[0].sum()), dtype=np.int64)
-    return rng.integers(len(counts), size=len(counts))
+
+    drawn = [(once(before), once(after)) for _ in range(resamples)]
+    return np.array([one for one, _ in drawn]), np.array([other for _, other in drawn])
 
 
 def _redrawn(counts: FloatArray, picked: IntArray) -> FloatArray:

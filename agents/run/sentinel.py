@@ -215,7 +215,7 @@ class _SentinelSession(ProbeSession):
 
 
 def _latest(store: TraceStore, project: str) -> SentinelSet | None:
-    rows = store.query(_FROZEN, [project], fresh=True).to_pylist()
+    rows = store.query(_FROZEN, [project], fresh=True, only=("sentinels",)).to_pylist()
     if not rows:
         return None
     fingerprint = rows[-1]["sentinel_fp"]

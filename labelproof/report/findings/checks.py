@@ -112,7 +112,8 @@ def _look(
     check = _readable(finding)
     if check is None or since >= now or _too_soon(finding, check, now):
         return None
-    clauses = _judged(store, folder, finding, check, measure, since=since, until=now)
+    with store.held():
+        clauses = _judged(store, folder, finding, check, measure, since=since, until=now)
     outcome = together(clauses)
     events = _events(finding, clauses, outcome, now, run_id)
 

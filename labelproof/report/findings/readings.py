@@ -98,11 +98,12 @@ def monitored_metric(store: TraceStore, folder: ProjectFolder) -> Measure:
     from labelproof.report.monitor.targets import measure_metric
 
     kept: dict[tuple[str, datetime, datetime], Measurement] = {}
+    shared: dict[str, Any] = {}
 
     def measure(metric: str, since: datetime, until: datetime) -> Measurement:
         key = (metric, since, until)
         if key not in kept:
-            kept[key] = measure_metric(store, folder, metric, since=since, until=until)
+            kept[key] = measure_metric(store, folder, metric, since=since, until=until, shared=shared)
         return kept[key]
 
     return measure

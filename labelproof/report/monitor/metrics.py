@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from evaluation.agreement import krippendorff_alpha
 from evaluation.intervals import Estimate, undefined, wilson
+from evaluation.promise_watch import HORIZON
 from evaluation.votes import VoteTable
 from labelproof.report.monitor import queries
 from labelproof.report.quality_data import AutoDecisions, decisions_in, filled_in
@@ -46,12 +48,16 @@ class Reading:
 
 @dataclass(slots=True, kw_only=True)
 class Window:
-    """The production of a project with ``since`` <= time < ``until``; every query is asked once however many metrics read it."""
+    """The production of a project with ``since`` <= time < ``until``; every query is asked once however many metrics read it.
+
+    ``shared``: what windows with other starts read alike; only for windows of one look, whose votes are the same.
+    """
 
     store: TraceStore
     folder: ProjectFolder
     since: datetime
     until: datetime
+    shared: dict[str, Any] = field(default_factory=dict)
     _asked: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,9 +75,29 @@ class Window:
         if key not in self._asked:
             given = {**self.params, **more}
             named = {name: value for name, value in given.items() if f"${name}" in sql}
-            self._asked[key] = self.store.query(sql, named, fresh=True, only=only).to_pylist()
+            self._asked[key] = self._table(sql, named, only).to_pylist()
         found: list[dict[str, Any]] = self._asked[key]
         return found
+
+    def _table(self, sql: str, named: Mapping[str, Any], only: tuple[str, ...]) -> pa.Table:
+        """Return the result of a query; the states of review tasks in it are worked out once for all windows."""
+        if "task_outcomes" not in sql:
+            return self.store.query(sql, named, fresh=True, only=only)
+        if "task_outcomes" not in self.shared:
+            self.shared["task_outcomes"] = self.store.query(
+                queries.OUTCOMES, {"project": self.folder.name}, fresh=True, only=REVIEW_TABLES
+            )
+        given = {"task_outcomes": self.shared["task_outcomes"]}
+        return self.store.query(sql, named, fresh=True, only=PRODUCTION_TABLES, given=given)
+
+    def votes(self, sql: str, time: str) -> list[dict[str, Any]]:
+        """Return the rows of a query on votes whose ``time`` lies in the window; windows of one look ask once."""
+        since = min(self.since, self.until - timedelta(days=HORIZON))
+        key = repr((sql, since, self.until))
+        if key not in self.shared:
+            params = {"project": self.folder.name, "since": since, "until": self.until}
+            self.shared[key] = self.store.query(sql, params, fresh=True, only=REVIEW_TABLES).to_pylist()
+        return [row for row in self.shared[key] if row[time] >= self.since]
 
     def shown(self, sql: str, **more: Any) -> str:
         """Return a query with its parameters written out."""
@@ -84,8 +110,7 @@ class Window:
     def audited(self) -> AutoDecisions:
         """Return the automatic decisions of the window with their audits."""
         if "audited" not in self._asked:
-            table = self.store.query(queries.AUDITED, self.params, fresh=True, only=AUDIT_TABLES)
-            self._asked["audited"] = decisions_in(table)
+            self._asked["audited"] = decisions_in(self._table(queries.AUDITED, self.params, AUDIT_TABLES))
         found: AutoDecisions = self._asked["audited"]
         return found
 
@@ -241,7 +266,7 @@ def _review_age(window: Window) -> Reading:
 
 
 def _agreement(window: Window) -> Reading:
-    rows = window.rows(queries.VOTES, REVIEW_TABLES)
+    rows = window.votes(queries.VOTES, "asked_at")
     table = VoteTable.from_votes((row["task_id"], row["annotator"], row["label"]) for row in rows)
     is_sets = window.folder.spec.labels.kind == "multi"
     estimate = krippendorff_alpha(table, distance="masi" if is_sets else "nominal")
@@ -253,7 +278,7 @@ def _agreement(window: Window) -> Reading:
 
 
 def _reviewer_accuracy(window: Window) -> Reading:
-    rows = window.rows(queries.CHECKS, REVIEW_TABLES)
+    rows = window.votes(queries.CHECKS, "ts")
     n = Counter(row["annotator"] for row in rows)
     right = Counter(row["annotator"] for row in rows if row["is_right"])
     estimate = (

@@ -26,6 +26,10 @@ decided AS (
 LATEST = PRODUCTION.replace("{order}", "DESC")
 FIRST = PRODUCTION.replace("{order}", "ASC")
 """Each item as it was decided first: what a monitor has seen does not change when an item is decided again."""
+OUTCOMES = """SELECT project, item_id, kind, state, final_label, n_answers, n_votes, ts, answered_at
+FROM task_outcomes WHERE project = $project
+"""
+"""What the queries below read of `task_outcomes`, which a pass works out once."""
 COUNTS = (
     LATEST
     + """SELECT count(*) AS decided, count(*) FILTER (decision = 'auto_accept') AS auto_accepted,

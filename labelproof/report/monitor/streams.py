@@ -19,7 +19,7 @@ from evaluation.promise_watch import (
     watch_gains,
 )
 from labelproof.report.monitor import queries
-from labelproof.report.monitor.metrics import AUDIT_TABLES, PRODUCTION_TABLES, REVIEW_TABLES, Reading, Window
+from labelproof.report.monitor.metrics import AUDIT_TABLES, PRODUCTION_TABLES, Reading, Window
 from labelproof.report.quality_estimates import carries_class
 from labelproof.spec.monitoring import Target
 
@@ -94,7 +94,7 @@ def _agreement(epoch: Window, target: Target, n_blocks: int, delta: float) -> Pr
 
     if target.bound >= 1:
         return None
-    rows = epoch.rows(queries.VOTES, REVIEW_TABLES)
+    rows = epoch.votes(queries.VOTES, "asked_at")
     place = {task: i for i, task in enumerate(dict.fromkeys(row["task_id"] for row in rows))}
     names = tuple(sorted({row["label"] for row in rows}))
     code = {name: i for i, name in enumerate(names)}
@@ -115,7 +115,7 @@ def _agreement(epoch: Window, target: Target, n_blocks: int, delta: float) -> Pr
 
 def _reviewers(epoch: Window, target: Target, n_blocks: int, delta: float) -> PromiseWatch:
     """All reviewers together, and each alone: the mean of four good ones would hide a fifth who is not."""
-    rows = epoch.rows(queries.CHECKS, REVIEW_TABLES)
+    rows = epoch.votes(queries.CHECKS, "ts")
     limit = 1 - target.bound
     people: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:

@@ -53,15 +53,26 @@ def measure_targets(
 
 
 def measure_metric(
-    store: TraceStore, folder: ProjectFolder, metric: str, *, since: datetime, until: datetime
+    store: TraceStore,
+    folder: ProjectFolder,
+    metric: str,
+    *,
+    since: datetime,
+    until: datetime,
+    shared: dict[str, Any] | None = None,
 ) -> Measurement:
     """Return a target metric over work with ``since`` <= time < ``until``; ``ConfigError`` for an unknown one.
+
+    ``shared``: a dict of several measurements at one time, in which what they read alike is kept.
 
     Judged by its interval alone, against the project's target of that metric: met or not yet provable. Without such a
     target it is quiet (measured, nothing promised). It never alarms: alarms need evidence over all looks.
     """
     target = next((one for one in folder.spec.targets if one.metric == metric), None)
-    reading = read_metric(Window(store=store, folder=folder, since=since, until=until), metric)
+    window = Window(
+        store=store, folder=folder, since=since, until=until, shared={} if shared is None else shared
+    )
+    reading = read_metric(window, metric)
     state: State = "quiet"
     if reading.estimate.value is None:
         state = "unknown"
@@ -97,7 +108,10 @@ def window_up_to(
     """Return the window from ``since`` up to and with ``now``, the known one where there is one."""
     found = windows.get(since)
     if found is None:
-        found = windows[since] = Window(store=store, folder=folder, since=since, until=now + _MOMENT)
+        shared = next((one.shared for one in windows.values()), {})
+        found = windows[since] = Window(
+            store=store, folder=folder, since=since, until=now + _MOMENT, shared=shared
+        )
     return found
 
 
