@@ -47,9 +47,10 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What the root-cause analysis said on the day of new alarms; ``causes`` first the one that explains most.
+    """What the root-cause analysis said on the day of new alarms.
 
-    ``worse``: whether the metric provably got worse at all.
+    ``causes``: all that explain, those of events first; ``first``: the one it leads with, None where it calls the change
+    mostly unexplained. ``worse``: whether the metric provably got worse at all.
     """
 
     day: int
@@ -58,6 +59,7 @@ class Diagnosis:
     headline: str
     change: float | None
     worse: bool = False
+    first: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +205,10 @@ def diagnose(
                 headline=report.headline,
                 change=report.change,
                 worse=report.worse,
+                first=report.first_cause,
             )
         )
-        if report.explaining:
+        if report.first_cause is not None:
             break
     return found
 

@@ -12,15 +12,17 @@ from scipy.stats import chi2
 from benchmarks._month_plan import RIGHT_CAUSES, TITLES, Incident, IncidentKind
 from benchmarks._month_replay import Alarm, Month
 from evaluation.intervals import wilson
+from labelproof.report.findings.hooks import CAUSE_OF_ALARM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One incident in one month. ``delay`` in days (0: the same evening), None: not found.
 
-    ``cause``: what the analysis on the day of the first alarm named first (None: nothing); ``verdict``: right, wrong, no
-    cause although something got worse, or nothing got worse. ``closed``: days from the
-    repair until all its findings were closed; None: never within the month, or nobody repaired it.
+    ``cause``: what the analysis on the day of the first alarm led with, else what the alarm's own finding names (a new
+    provider mark, another language: None where neither names one); ``verdict``: right, wrong, which of the two said so, no
+    cause although something got worse, or nothing got worse. ``closed``: days from the repair until all its findings
+    were closed; None: never within the month, or nobody repaired it.
     """
 
     incident: Incident
@@ -50,7 +52,7 @@ def outcomes(month: Month) -> list[Outcome]:
         own = [alarm for alarm in month.alarms if blamed(month.incidents, alarm) is incident]
         day = min((alarm.day for alarm in own), default=None)
         first = tuple(sorted({alarm.subject for alarm in own if alarm.day == day}))
-        cause, verdict = _cause(month, day, incident.kind)
+        cause, verdict = _cause(month, [alarm for alarm in own if alarm.day == day], incident.kind)
         sources = {f"{alarm.kind}:{alarm.subject}" for alarm in own}
         findings = [one for one in month.findings if one.source_id in sources]
         closed = None
@@ -70,13 +72,16 @@ def outcomes(month: Month) -> list[Outcome]:
     return found
 
 
-def _cause(month: Month, day: int | None, kind: IncidentKind) -> tuple[str | None, str]:
-    """Return the cause named first on a day, and what that is worth."""
-    said = [one for one in month.diagnoses if one.day == day]
-    named = [one.causes[0] for one in said if one.causes]
+def _cause(month: Month, alarms: Sequence[Alarm], kind: IncidentKind) -> tuple[str | None, str]:
+    """Return the cause named first on the day of an incident's first alarms, and what that is worth."""
+    said = [one for one in month.diagnoses if alarms and one.day == alarms[0].day]
+    named = [(one.first, "") for one in said if one.first]
+    told = (CAUSE_OF_ALARM.get(f"{alarm.kind}:{alarm.subject}") for alarm in alarms)
+    named += [(cause, " by the alarm itself") for cause in told if cause]
     if named:
-        right = named[0] in RIGHT_CAUSES[kind]
-        return named[0], "right" if right else f"wrong ({named[0].replace('_', ' ')})"
+        cause, by = named[0]
+        right = cause in RIGHT_CAUSES[kind]
+        return cause, f"right{by}" if right else f"wrong{by} ({cause.replace('_', ' ')})"
     return None, "no cause" if any(one.worse for one in said) else "nothing got worse"
 
 

@@ -12,6 +12,8 @@ from labelproof.spec.errors import ConfigError
 
 MOST_MARKED = 0.9
 """Where more of the later rows carry a mark, nearly none is left beside them: it is tested against the earlier ones."""
+LEAST_BESIDE = 10
+"""Rows without the mark that a period needs to say what the risk is without it."""
 _HALF = 0.5
 
 
@@ -22,7 +24,8 @@ class Enrichment:
     ``lift``: risk of an error with the mark over the risk without (None: no row without it, or no risk to divide by).
     ``p_lift``: one-sided exact p of "errors carry it no more often"; ``p_change``: of "errors with the mark are no more
     frequent than before" (None without an earlier period). ``explained``: points of the error rate that marked rows
-    bring beyond the risk of the others, later less earlier, with its interval. ``by_timing``: compared with the
+    bring beyond the risk of the others in the same period, later less earlier, with its interval: where everything
+    got worse alike, a mark that errors always carried explains nothing of it. ``by_timing``: compared with the
     earlier period, because nearly every later row carries the mark; whatever else changed then fits as well.
     """
 
@@ -62,8 +65,10 @@ def enrichment(
 ) -> Enrichment:
     """Return the enrichment of a mark; all arrays (n,): bools, and weights above 0 (1 / inclusion probability).
 
-    Tests count rows (Fisher's exact test), shares and points are weighted. Without earlier rows ``explained`` is about
-    the later period alone: the points of its error rate that the mark brings.
+    Shares and points are weighted. Tests are Fisher's exact test on as many rows as the weighted ones are worth (Korn
+    & Graubard 1998), which with equal weights is the rows themselves: unweighted, rows routed to people, all judged,
+    would outvote automatic ones, of which few are. Without earlier rows ``explained`` is about the later period alone:
+    the points of its error rate that the mark brings.
     """
     m, e, t = as_bools(marked, "marked"), as_bools(wrong, "wrong"), as_bools(later, "later")
     w = np.ones(len(m)) if weight is None else as_floats(weight, "weight")
@@ -73,16 +78,12 @@ def enrichment(
     has_before = bool((~t).any())
     by_timing = bool(has_before and t.any() and m[t].mean() > MOST_MARKED and not m[~t].mean() > MOST_MARKED)
     scope = np.ones(len(m), dtype=np.bool_) if by_timing else t
-    a, b, c, d = (int((scope & x & y).sum()) for x in (m, ~m) for y in (e, ~e))
-    p_lift = fisher_greater(a, b, c, d) if a + b and c + d else None
-    p_change = None
-    if has_before and t.any():
-        hits, seen = int((t & m & e).sum()), int(t.sum())
-        before, n_before = int((~t & m & e).sum()), int((~t).sum())
-        p_change = fisher_greater(hits, seen - hits, before, n_before - before)
-    point = _explained(np.ones((1, len(m))), m, e, t, w)
+    p_lift = _p_more(e, w, scope & m, scope & ~m)
+    p_change = _p_more(m & e, w, t, ~t)
+    pooled = by_timing or any(int((side & ~m).sum()) < LEAST_BESIDE for side in (t, ~t) if (side & m).any())
+    point = _explained(np.ones((1, len(m))), m, e, t, w, pooled=pooled)
     rng = np.random.default_rng(seed)
-    drawn = _explained(rng.standard_exponential((resamples, len(m))), m, e, t, w)
+    drawn = _explained(rng.standard_exponential((resamples, len(m))), m, e, t, w, pooled=pooled)
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail]) if resamples else (point[0], point[0])
     return Enrichment(
@@ -123,19 +124,40 @@ def fisher_greater(a: int, b: int, c: int, d: int) -> float:
     return float(min(1.0, np.exp(logs).sum()))
 
 
-def _explained(draws: FloatArray, m: BoolArray, e: BoolArray, t: BoolArray, w: FloatArray) -> FloatArray:
-    """Return the points that marked rows bring beyond the others' risk, later less earlier (B,)."""
+def _p_more(hit: BoolArray, w: FloatArray, here: BoolArray, there: BoolArray) -> float | None:
+    """Return the one-sided p of "no more hits here than there"; None where one of them has no rows."""
+    if not here.any() or not there.any():
+        return None
+    return fisher_greater(*_worth(hit[here], w[here]), *_worth(hit[there], w[there]))
+
+
+def _worth(hit: BoolArray, w: FloatArray) -> tuple[int, int]:
+    """Return hits and misses of as many unweighted rows as tell as much (Korn & Graubard 1998), at most all."""
+    p = float(np.average(hit, weights=w))
+    variance = float((w**2 * (hit - p) ** 2).sum() / w.sum() ** 2)
+    kish = float(w.sum() ** 2 / (w**2).sum())  # nothing varies: Kish (1965)
+    worth = max(1, round(min(len(hit), p * (1 - p) / variance if variance > 0 else kish)))
+    hits = round(p * worth)
+    return hits, worth - hits
+
+
+def _explained(
+    draws: FloatArray, m: BoolArray, e: BoolArray, t: BoolArray, w: FloatArray, *, pooled: bool
+) -> FloatArray:
+    """Return the points that marked rows bring beyond the others' risk, later less earlier (B,).
+
+    The others are those of the same period, or with ``pooled`` of both.
+    """
     weight = draws * w
-    plain = weight[:, ~m]
-    base = (
-        (plain @ e[~m]) / np.maximum(plain.sum(axis=1), 1e-300) if plain.shape[1] else np.zeros(len(weight))
-    )
     found = np.zeros(len(weight))
     for side, sign in ((t, 1.0), (~t, -1.0)):
-        total = weight[:, side].sum(axis=1)
-        if not side.any():
+        both, plain = side & m, ~m if pooled else side & ~m
+        if not both.any():
             continue
-        both = side & m
+        base = np.zeros(len(weight))
+        if plain.any():
+            base = (weight[:, plain] @ e[plain]) / np.maximum(weight[:, plain].sum(axis=1), 1e-300)
+        total = weight[:, side].sum(axis=1)
         found += sign * (weight[:, both] @ e[both] - base * weight[:, both].sum(axis=1)) / total
     return found
 

@@ -180,10 +180,17 @@ def test_an_outcome_says_delay_cause_and_closure() -> None:
         (incident,),
         (alarm(3, "text"), alarm(12, "label_mix"), alarm(12, "text"), alarm(14, "confidence")),
         diagnoses=(
-            Diagnosis(day=3, metric="accuracy", causes=("language",), headline="", change=-0.1),
-            Diagnosis(day=12, metric="accuracy", causes=(), headline="", change=0.0),
             Diagnosis(
-                day=12, metric="coverage", causes=("manipulation", "language"), headline="", change=-0.1
+                day=3, metric="accuracy", causes=("language",), headline="", change=-0.1, first="language"
+            ),
+            Diagnosis(day=12, metric="accuracy", causes=("language",), headline="", change=-0.2, worse=True),
+            Diagnosis(
+                day=12,
+                metric="coverage",
+                causes=("manipulation", "language"),
+                headline="",
+                change=-0.1,
+                first="manipulation",
             ),
         ),
         findings=(
@@ -207,6 +214,24 @@ def _values(found: Month) -> dict[str, object]:
     from dataclasses import asdict
 
     return asdict(found)
+
+
+@pytest.mark.parametrize(
+    ("subject", "verdict"),
+    [
+        ("manipulation", "right by the alarm itself"),
+        ("language", "nothing got worse"),
+        ("text", "no cause"),
+    ],
+)
+def test_where_the_analysis_leads_with_nothing_the_alarm_may_name_the_cause(
+    subject: str, verdict: str
+) -> None:
+    said = Diagnosis(day=10, metric="accuracy", causes=("length",), headline="", change=-0.1, worse=True)
+    found = month((Incident(kind="injection", first=10),), (alarm(10, subject),), diagnoses=(said,))
+    # a language alarm does not fit an injection wave, and so is no alarm of it at all
+    (outcome,) = outcomes(found)
+    assert outcome.verdict == verdict
 
 
 def test_a_month_that_found_nothing_says_so() -> None:

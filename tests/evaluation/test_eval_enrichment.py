@@ -58,6 +58,44 @@ def test_what_right_items_carry_as_often_explains_nothing() -> None:
     assert found.p_lift > 0.01
 
 
+def test_where_everything_got_worse_alike_a_mark_that_errors_always_carry_explains_nothing() -> None:
+    rng = np.random.default_rng(5)
+    later = np.repeat([False, True], 3000)
+    marked = rng.random(6000) < 0.2
+    wrong = rng.random(6000) < np.where(marked, 0.3, 0.1) + 0.3 * later
+    found = enrichment(marked, wrong, later)
+    assert found.p_value is not None
+    assert found.p_value < 0.01  # errors carry it more often, and more errors do than before ...
+    assert found.low < 0 < found.high  # ... but the others rose as much
+    assert abs(found.explained) < 0.02
+
+
+def test_rows_that_stand_for_more_count_for_more() -> None:
+    """Ten times as many decisions are automatic; people judge all of the rest, and a tenth of them."""
+    rng = np.random.default_rng(6)
+    later = np.repeat([False, True], 1000)
+    routed = rng.random(2000) < np.where(later, 0.8, 0.5)
+    weight = np.where(routed, 1.0, 10.0)
+    wrong = rng.random(2000) < np.where(routed, np.where(later, 0.2, 0.35), np.where(later, 0.25, 0.05))
+    weighed, counted = enrichment(later, wrong, later, weight=weight), enrichment(later, wrong, later)
+    assert weighed.p_value is not None
+    assert counted.p_value is not None
+    assert weighed.p_value < 1e-4
+    assert counted.p_value > 0.01
+
+
+def test_weighted_tests_alarm_no_more_often_than_promised() -> None:
+    rng = np.random.default_rng(7)
+    runs, later = 600, np.repeat([False, True], 200)
+    alarms = 0
+    for _ in range(runs):
+        routed = rng.random(400) < 0.4
+        wrong = rng.random(400) < np.where(routed, 0.3, 0.1)
+        found = enrichment(later, wrong, later, weight=np.where(routed, 1.0, 10.0), resamples=0)
+        alarms += found.p_value is not None and found.p_value <= 0.05
+    assert alarms / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
+
+
 def test_one_period_alone_is_told_without_a_change() -> None:
     found = enrichment([True] * 5 + [False] * 15, [True] * 4 + [False] * 16, [True] * 20)
     assert found.p_change is None

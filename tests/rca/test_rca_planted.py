@@ -54,6 +54,7 @@ def _part(report: RootCauseReport, name: str) -> float:
     [
         ("mix", "traffic_mix", "mix shift"),
         ("provider", "provider_change", "model behaviour"),
+        ("silent", "provider_change", "model behaviour"),
         ("guideline", "guideline_change", "model behaviour"),
         ("reviewer", "reviewer", "gold / reviewers"),
         ("ambiguity", "guideline_ambiguity", "mix shift"),
@@ -130,6 +131,22 @@ def test_a_sentinel_that_did_not_change_rules_the_provider_out(tmp_path: Path) -
     assert _part(report, "model behaviour") == pytest.approx(0.0, abs=1e-9)
     assert "provider_change" not in {row.cause for row in report.explaining}
     assert any("0 of 60 frozen items changed" in line for line in report.ruled_out)
+
+
+def test_a_silent_swap_is_named_by_the_frozen_items_and_without_them_it_stays_unexplained(
+    report_of: Worlds,
+) -> None:
+    told = report_of("silent")
+    row = told.explaining[0]
+    assert "under the same name" in next(
+        c.fits["provider_change"] for c in told.errors if c.cause == row.cause
+    )
+    assert row.action is not None
+    assert "under the same name" in row.action.what
+    mute = report_of("silent", sentinel=False)
+    assert mute.worse
+    assert mute.first_cause is None
+    assert "mostly unexplained" in mute.headline
 
 
 def test_without_a_sentinel_a_new_provider_is_known_by_timing_only(report_of: Worlds) -> None:

@@ -24,7 +24,7 @@ LOOK_BACK = 5
 """A change is looked for at the start of any of the last so many asks."""
 _SHOWN = 10
 ANSWERS = """SELECT a.run_id, a.strategy_fp, a.sentinel_fp, a.item_id, a.label, a.ts, s.gold_label,
-       a.provider_fingerprint
+       a.provider_fingerprint, least(a.ts, coalesce(r.began, a.ts)) AS work_from
 FROM (
     SELECT * FROM sentinel_answers WHERE project = $project AND ts <= $until
     QUALIFY row_number() OVER (PARTITION BY run_id, item_id ORDER BY ts DESC) = 1
@@ -33,18 +33,25 @@ LEFT JOIN (
     SELECT sentinel_fp, item_id, any_value(gold_label) AS gold_label FROM sentinels
     WHERE project = $project GROUP BY ALL
 ) AS s USING (sentinel_fp, item_id)
+LEFT JOIN (
+    SELECT run_id, min(ts) AS began FROM runs WHERE project = $project GROUP BY run_id
+) AS r ON r.run_id = a.after_run_id
 ORDER BY a.ts, a.run_id, a.item_id
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One time the frozen items were asked. ``labels``: item id -> label, None for a failed answer."""
+    """One time the frozen items were asked. ``labels``: item id -> label, None for a failed answer.
+
+    ``work_from``: the start of the run that it followed, whose work it speaks for.
+    """
 
     run_id: str
     strategy_fp: str
     sentinel_fp: str
     ts: datetime
+    work_from: datetime
     labels: Mapping[str, str | None]
     gold: Mapping[str, str]
     marks: frozenset[str] = frozenset()
@@ -142,7 +149,7 @@ class _Walk:
         )
         if self.old is None:
             self.old = self.baseline
-        self.evidence, self.changed_at, self.ended = evidence, after[0][0].ts, None
+        self.evidence, self.changed_at, self.ended = evidence, after[0][0].work_from, None
         self.baseline = after[0][0]
         self.recent = [
             (ask, len(ask.flips(self.baseline)), ask.n_both(self.baseline)) for ask, _, _ in after[1:]
@@ -212,6 +219,7 @@ def read_asks(store: TraceStore, project: str, until: datetime) -> list[Ask]:
             strategy_fp=some[0]["strategy_fp"],
             sentinel_fp=some[0]["sentinel_fp"],
             ts=max(row["ts"] for row in some),
+            work_from=min(row["work_from"] for row in some),
             labels={row["item_id"]: row["label"] for row in some},
             gold={row["item_id"]: row["gold_label"] for row in some if row["gold_label"] is not None},
             marks=frozenset(row["provider_fingerprint"] for row in some if row["provider_fingerprint"]),

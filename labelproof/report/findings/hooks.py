@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -36,6 +37,15 @@ _NOTED: Mapping[str, str] = {
     "acknowledged": "the alarm was acknowledged by",
     "recovered": "the alarm recovered",
 }
+CAUSE_OF_ALARM: Mapping[str, str] = {
+    "drift:provider": "provider_change",
+    "drift:language": "language",
+    "drift:manipulation": "manipulation",
+    "sentinel:answers": "provider_change",
+}
+"""Alarms that say themselves what happened, and as which root cause."""
+RCA_BEFORE = timedelta(days=14)
+"""A change is compared with so many days before it."""
 OF_TARGETS = {"accuracy": "auto_accuracy"}
 """Metric of an analysis -> the target metric that promises it, where the names differ."""
 COMPARISON = """SELECT comparison_id, strategy_a, fp_a, strategy_b, fp_b, verdict, reason, report_json FROM comparisons
@@ -243,6 +253,8 @@ def _from_breach(
         source="monitor",
         source_id=source_id,
         evidence=evidence,
+        cause=_alarm_cause(event, source_id),
+        action=_alarm_action(event, folder.name, now),
         check=_alarm_check(event, target),
         actor=MONITOR,
         now=now,
@@ -313,6 +325,22 @@ def _items_of(store: TraceStore, given: Mapping[str, Any]) -> list[Any]:
     except StoreError:  # another query: it shows the breach, but lists no audits
         return []
     return [{"item_id": row["item_id"], "right": row["final_label"]} for row in rows]
+
+
+def _alarm_cause(event: AlarmEvent, source_id: str) -> str | None:
+    from labelproof.report.rca.model import NAMES, Cause
+
+    named = cast("Cause | None", CAUSE_OF_ALARM.get(source_id))
+    return None if named is None else f"{NAMES[named]}: {event.reason}" if event.reason else NAMES[named]
+
+
+def _alarm_action(event: AlarmEvent, project: str, now: datetime) -> str | None:
+    """Return the analysis that looks into a change whose day is known."""
+    if event.change_from is None:
+        return None
+    since, until = event.change_from.date(), max(now, event.change_from).date()
+    before = f"{since - RCA_BEFORE}..{since - timedelta(days=1)}"
+    return f"look: labelproof rca {shlex.quote(project)} --from {before} --to {since}..{until}"
 
 
 def _breach_words(event: AlarmEvent, target: Target | None) -> str:

@@ -116,7 +116,7 @@ def _of_the_process(
     if row.cause == "provider_change":
         new = ", ".join(sorted(set(facts.marks_after) - set(facts.marks_before)))
         what = (
-            f"stop auto-accepting under the old certificate: the provider now answers as {new or 'another version'}; "
+            f"stop auto-accepting under the old certificate: the provider now answers as {new or 'another model under the same name'}; "
             "pin the model's version, certify again, or roll back"
         )
         return Action(kind="change process", what=what, items=items, command=f"labelproof certify {project}")

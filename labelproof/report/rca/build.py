@@ -78,6 +78,7 @@ def analyse(
     yardstick = read_yardstick(store, folder.name, earlier, later)
     if rate.kind == "truth":
         yardstick = corroborated(yardstick, judged.rows, facts, wrong)
+    behaviour = None if earlier is None else read_behaviour(store, folder.name, earlier, later, facts)
     evidence = Evidence(
         rows=judged.rows,
         facts=facts,
@@ -88,10 +89,10 @@ def analyse(
         yardstick=yardstick,
         language_column=folder.spec.monitoring.language_column,
         mix=None if earlier is None else mix_of(columns, judged.later),
+        behaviour=behaviour,
         texts=encoded(facts, judged.rows),
     )
     marks = read_marks(evidence)
-    behaviour = None if earlier is None else read_behaviour(store, folder.name, earlier, later, facts)
     tested = weigh_causes(evidence, marks, judged.weight, behaviour, seed=seed)
     errors = causes_of_errors(evidence, tested)
     cases = error_cases(evidence, errors)

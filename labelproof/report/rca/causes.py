@@ -1,8 +1,9 @@
 """Which causes explain the change: marks tested against right items and against before, most specific first.
 
 A cause explains if errors carry its mark more often than right items do *and* errors with it are more frequent than
-before, both beyond chance (corrected over all causes, Benjamini & Hochberg), and if that is still so among the items
-that no cause named earlier marks. Then its points are what marked items bring beyond the risk of the others.
+before, both beyond chance (corrected over all causes, Benjamini & Hochberg), if its points (what marked items bring
+beyond the risk of the others, more than they did before) are above zero with their whole interval, and if all that is
+still so among the items that no cause named earlier marks.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def weigh_causes(
             tested[cause] = Tested(mark=mark, all=nothing, left=None, q_value=None, status="unmeasured")
             continue
         value = q[cause]
-        stands_out = value is not None and value <= ALPHA and found[cause].explained > 0
+        stands_out = value is not None and value <= ALPHA and found[cause].low > 0
         if stands_out and cause in BY_VERSION and behaviour is not None and behaviour.unchanged:
             stands_out = False  # the same items are answered as before: it is not the version
         rest: Enrichment | None = None
@@ -79,7 +80,7 @@ def weigh_causes(
             if (left & evidence.later).any():
                 rest = _enriched(mark, evidence, weight, left, seed)
             p = None if rest is None else rest.p_value
-            if rest is not None and p is not None and p <= ALPHA and rest.explained > 0:
+            if rest is not None and p is not None and p <= ALPHA and rest.low > 0:
                 status = "explains"
                 taken[cause] = mark.rows & evidence.wrong & evidence.later & left
                 left &= ~mark.rows

@@ -13,6 +13,7 @@ from labelproof.report.rca.data import Bools, JudgedRow
 from labelproof.report.rca.facts import Facts
 from labelproof.report.rca.metrics import Rate
 from labelproof.report.rca.model import NAMES, Cause
+from labelproof.report.rca.same_items import Behaviour
 from labelproof.report.rca.yardstick import Yardstick
 from labelproof.spec.labels import LabelSchema
 
@@ -45,6 +46,8 @@ class Evidence:
     language_column: str
     mix: Mix | None = None
     """The slices of the mix; None for one period alone."""
+    behaviour: Behaviour | None = None
+    """What the same items say of the model; None for one period alone."""
     texts: Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     """Unit vectors of the rows' texts (n, d)."""
 

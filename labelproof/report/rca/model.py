@@ -219,9 +219,22 @@ class RootCauseReport:
 
     @property
     def first_cause(self) -> Cause | None:
-        """The cause named first, None when no evidence speaks for one."""
+        """The cause named first, None when no evidence speaks for one or most of the change is unexplained."""
         found = self.explaining
-        return found[0].cause if found else None
+        return found[0].cause if found and not self.mostly_unexplained else None
+
+    @property
+    def left_over(self) -> float | None:
+        """Points by which the metric got worse that no cause explains; None where it did not provably get worse."""
+        if not self.worse or self.change is None:
+            return None
+        return abs(self.change) - sum(row.explained or 0.0 for row in self.explaining)
+
+    @property
+    def mostly_unexplained(self) -> bool:
+        """Whether what no cause explains is more than what any single cause does."""
+        largest = max((row.explained or 0.0 for row in self.explaining), default=0.0)
+        return self.left_over is not None and self.left_over > largest
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -265,6 +278,7 @@ class RootCauseReport:
             "mixed": [asdict(one) for one in self.mixed],
             "slices": slice_json(self),
             "first_cause": self.first_cause,
+            "left_over": self.left_over,
             "causes": [{**asdict(row), "name": row.name} for row in self.causes],
             "ruled_out": list(self.ruled_out),
             "unmeasured": list(self.unmeasured),

@@ -9,7 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from evaluation.decomposition import Flips, SameItems
+from evaluation.enrichment import fisher_greater
 from evaluation.mcnemar import tango_interval
+from evaluation.sentinel_flips import PRIOR_ANSWERS, PRIOR_FLIPS, rules_out_change
 from labelproof.report.rca import queries as sql
 from labelproof.report.rca.facts import Facts, VersionFacts
 from labelproof.report.rca.periods import Period
@@ -24,7 +26,8 @@ _READS = ("sentinels", "sentinel_answers", "gold", "decisions", "arm_answers", "
 class Behaviour:
     """What the same items say of the model. ``evidence`` None: nothing was asked in both periods, and ``line`` says so.
 
-    ``unchanged``: so many items say the same that no other version explains a change of a few points.
+    ``unchanged``: a material change of the answers is ruled out (``evaluation.sentinel_flips``). ``same_version_p``: p of
+    "the same strategy version answers as before", None where no version was asked in both periods.
     """
 
     evidence: SameItems | Flips | None
@@ -33,6 +36,7 @@ class Behaviour:
     changed: int
     n: int
     line: str
+    same_version_p: float | None = None
 
 
 def read_behaviour(
@@ -86,17 +90,18 @@ def _sentinel(rows: Sequence[Mapping[str, Any]], earlier: Period, later: Period)
     if not paired:
         return None
     again = [(a, b) for said in earlier_asks.values() for a, b in pairwise(said)]
-    floor = sum(a != b for a, b in again) / len(again) if again else 0.0
+    flips_before = sum(a != b for a, b in again)
+    floor = flips_before / len(again) if again else 0.0
     flips = {
         run: sum(asks[run][item]["label"] != base[item]["label"] for item in items)
         for run, items in paired.items()
     }
     n = max(len(items) for items in paired.values())
     changed = round(sum(flips.values()) / len(flips))
-    worst = max(flips[run] / len(items) for run, items in paired.items())
-    # No more than reruns do, by a one-sided 95 % bound; with no flips before, half an item.
-    noise = floor + 1.645 * (floor * (1 - floor) / n) ** 0.5
-    unchanged = n >= LEAST_PAIRS and worst <= max(noise, 0.5 / n)
+    unchanged = all(
+        rules_out_change(flips_before, len(again), flips[run], len(items)) for run, items in paired.items()
+    )
+    by_version = _same_version_p(asks, base, (flips_before, len(again)))
     gold = [
         (
             base[item]["label"] == base[item]["gold_label"],
@@ -122,6 +127,7 @@ def _sentinel(rows: Sequence[Mapping[str, Any]], earlier: Period, later: Period)
             changed=changed,
             n=n,
             line=f"{words}; {_paired(same)}",
+            same_version_p=by_version,
         )
     return Behaviour(
         evidence=Flips(n=n, changed=min(n, changed), floor_prob=min(1.0, floor)),
@@ -130,7 +136,31 @@ def _sentinel(rows: Sequence[Mapping[str, Any]], earlier: Period, later: Period)
         changed=changed,
         n=n,
         line=words,
+        same_version_p=by_version,
     )
+
+
+def _same_version_p(
+    asks: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    base: Mapping[str, Mapping[str, Any]],
+    before: tuple[int, int],
+) -> float | None:
+    """Return Fisher's p of "a version that was asked before flips no more than it did"; asks of one set count as one."""
+    told = [
+        [
+            row["label"] != base[item]["label"]
+            for item, row in said.items()
+            if item in base and row["strategy_fp"] == base[item]["strategy_fp"]
+        ]
+        for said in asks.values()
+    ]
+    told = [one for one in told if one]
+    if not told:
+        return None
+    n = max(map(len, told))
+    flips = round(n * sum(map(sum, told)) / sum(map(len, told)))
+    flips_before, n_before = before[0] + PRIOR_FLIPS, before[1] + PRIOR_ANSWERS
+    return fisher_greater(flips, n - flips, flips_before, n_before - flips_before)
 
 
 def _versions(store: TraceStore, project: str, old: VersionFacts, new: VersionFacts) -> Behaviour | None:

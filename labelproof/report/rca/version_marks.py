@@ -10,12 +10,22 @@ from labelproof.report.rca.facts import Facts, VersionFacts
 from labelproof.report.rca.same_items import dominant
 from labelproof.spec.hashing import short
 
+_ALPHA = 0.01
+"""The sentinel set speaks of another model where chance would flip so many of its answers less often."""
+
 
 def provider_marks(e: Evidence) -> list[Mark]:
+    """Rows that another model answered: their calls carry a new mark, or the sentinel set says so where none is new."""
+    silent = e.behaviour is not None and (p := e.behaviour.same_version_p) is not None and p <= _ALPHA
     before = e.facts.marks_before
+    new = sorted(set(e.facts.marks_after) - set(before))
+    if silent and not new and e.behaviour is not None:
+        old = {one.fp for one in e.facts.versions if one.n_before}
+        words = f"the model answers otherwise under the same name: {e.behaviour.line}"[:240]
+        why = {i: words for i, row in enumerate(e.rows) if row.later and row.strategy_fp in old}
+        return [mark("provider_change", e, why)]
     if not before:
         return [unmeasured("provider_change", e, "no calls from before the later period are stored")]
-    new = sorted(set(e.facts.marks_after) - set(before))
     own = {
         one.fp for one in e.facts.versions if not one.n_before
     }  # a new version of ours may bring its own model

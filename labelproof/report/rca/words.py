@@ -63,7 +63,11 @@ def headline(report: RootCauseReport) -> str:
             f"{name} {direction} by {size} ({ends}), no more than chance would explain: "
             f"95 % interval {interval(report.low, report.high)}{_shared(report.explaining)}."
         )
-    return f"{name} {direction} by {size} {interval(report.low, report.high)}, {ends}{_first(report.explaining)}."
+    head = f"{name} {direction} by {size} {interval(report.low, report.high)}, {ends}"
+    if report.explaining and report.mostly_unexplained and report.left_over is not None:
+        left = f"{100 * report.left_over:.1f} of {size}"
+        return f"{head}, mostly unexplained ({left}); in part: {_sized(report.explaining[:2])}."
+    return f"{head}{_first(report.explaining)}."
 
 
 def _shared(causes: Sequence[CauseRow]) -> str:
@@ -74,10 +78,16 @@ def _shared(causes: Sequence[CauseRow]) -> str:
 def _first(causes: Sequence[CauseRow]) -> str:
     if not causes:
         return ", no cause found that explains it"
-    first = causes[0]
-    size = "" if first.explained is None else f" ({100 * abs(first.explained):.1f} points)"
     more = f", then {', '.join(row.name for row in causes[1:3])}" if len(causes) > 1 else ""
-    return f", first cause: {first.name}{size}{more}"
+    return f", first cause: {_sized(causes[:1])}{more}"
+
+
+def _sized(causes: Sequence[CauseRow]) -> str:
+    """Return "language (2.1 points), length / truncation (1.0 points)"."""
+    return ", ".join(
+        row.name + ("" if row.explained is None else f" ({100 * abs(row.explained):.1f} points)")
+        for row in causes
+    )
 
 
 def slice_json(report: RootCauseReport) -> list[dict[str, Any]]:
