@@ -26,6 +26,8 @@ _CHUNK_CHARS = 400_000
 _MOST_IN_BUCKET = 24
 """Of the texts in one bucket that each other one is compared with: boilerplate would otherwise cost its square."""
 _SPACE = re.compile(r"\s+")
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u3164\ufe00-\ufe0f]")
+"""Characters that show nothing, besides those of Unicode's category Cf."""
 UInts = npt.NDArray[np.uint64]
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
@@ -77,7 +79,7 @@ def normal_form(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold()
     if not folded.isascii():
         folded = "".join(char for char in folded if unicodedata.category(char) != "Cf")
-    return _SPACE.sub(" ", folded).strip()
+    return _SPACE.sub(" ", _UNSEEN.sub("", folded)).strip()
 
 
 def near_pairs(texts: Sequence[str], *, threshold: float = 0.8, seed: int = 0) -> NearPairs:

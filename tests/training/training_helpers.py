@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from labelproof.report.training.model import LabelRow
 from labelproof.spec.hashing import digest_text
 from labelproof.spec.items import item_id
 from labelproof.spec.project import ProjectFolder, find_project
@@ -138,6 +139,27 @@ def store_rows(store: TraceStore, rows: Sequence[Auto | Decided]) -> None:
                 "ts": [NOW] * len(votes),
             },
         }
+    )
+
+
+def judged_row(item_id: str, text: str, label: str = "safe") -> LabelRow:
+    """Return a row that two people agreed on."""
+    return LabelRow(
+        item_id=item_id,
+        text=text,
+        label=label,
+        source="agreed",
+        task_kind="audit",
+        n_annotators=2,
+        confidence=0.9,
+        model_label=label,
+        run_id="r1",
+        strategy="champion",
+        strategy_fp=FP,
+        certificate_id=None,
+        certificate_state=None,
+        decided_at=None,
+        cluster=None,
     )
 
 

@@ -64,7 +64,8 @@ def card(made: TrainingSet, version: int, now: datetime) -> str:
         "",
         (
             f"{made.chosen.n_gold:,} gold texts (all splits but the examples) were compared with: none of them, nor a text of "
-            f"similarity {rules.near:g} or more to one, is in the set. Similarity is that of character 5-grams (Jaccard)."
+            f"similarity {rules.near:g} or more to one, nor a text that holds one, is in the set. Similarity is that of "
+            "character 5-grams (Jaccard); disguises (look-alike letters, signs between letters, hidden characters) do not count."
         ),
         "",
         "## How it is divided",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from evaluation._arrays import IntArray
-from evaluation.near_duplicates import near_pairs, normal_form
+from evaluation._arrays import BoolArray, IntArray
+from evaluation.disguised import bare_form, holds_any
+from evaluation.near_duplicates import near_any, near_pairs, normal_form
 from labelproof.report.training.model import Chosen, LabelRow, Part, Rules
 from labelproof.spec.hashing import PREFIX, digest_parts
 
@@ -31,7 +32,7 @@ def choose(
     exact = {normal_form(text) for text in gold}
     pairs = near_pairs([*sorted(exact), *forms], threshold=rules.near)
     near = pairs.after(len(exact)).groups()
-    leaked = pairs.near_first(len(exact))
+    leaked = pairs.near_first(len(exact)) | _disguised(usable, forms, gold, near=rules.near)
     places = _places(usable, near, rules)
     kept: list[int] = []
     for i, row in enumerate(usable):
@@ -51,6 +52,21 @@ def choose(
     for i in kept:
         parts[places[i]].append(usable[i])
     return Chosen(parts=parts, left_out=out, n_decided=len(rows), n_gold=len(gold))
+
+
+def _disguised(
+    rows: Sequence[LabelRow], forms: Sequence[str], gold: Sequence[str], *, near: float
+) -> BoolArray:
+    """Return which rows (n,) hold a text of gold in disguise: something before or behind it, other signs between its letters,
+    letters that look alike.
+    """
+    judged = sorted({bare_form(text) for text in gold})
+    bare = [bare_form(row.text) for row in rows]
+    found = holds_any(bare, judged)
+    # Near in disguise is looked for only where the bare form is another text than the one that was compared already.
+    odd = [i for i in range(len(rows)) if not forms[i].isascii() or len(bare[i]) < 0.7 * len(forms[i])]
+    found[odd] |= near_any([bare[i] for i in odd], judged, threshold=near)
+    return found
 
 
 def _count(out: Counter[str], why: str | None) -> bool:

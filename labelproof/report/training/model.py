@@ -27,7 +27,7 @@ SAID = {
     "conflict": "the same text with another label of the same trust",
     "near": "nearly the same text with the same label",
     "gold": "the text of a gold item",
-    "near gold": "nearly the text of a gold item",
+    "near gold": "nearly the text of a gold item, or one in disguise or with more around it",
     "evaluation": "held out for evaluation",
     "not held out": "not in the held-out share",
     "machine": "not decided by people",
