@@ -13,12 +13,21 @@ import typer
 from typer.testing import CliRunner
 
 from labelproof.report.training.build import training_set
+from labelproof.report.training.choose import choose
 from labelproof.report.training.model import Rules, TrainingSet
 from labelproof.report.training.write import write_set
 from labelproof.spec.errors import ConfigError
 from labelproof.store import open_store
 from tests.conftest import STEPS, MakeProject
-from tests.training.training_helpers import NOW, Auto, Decided, decided_project, lines_of, store_rows
+from tests.training.training_helpers import (
+    NOW,
+    Auto,
+    Decided,
+    decided_project,
+    judged_row,
+    lines_of,
+    store_rows,
+)
 
 SFT = Rules(kind="sft", strategy="champion", val_share=0.0)
 
@@ -122,6 +131,22 @@ def test_gold_and_what_is_near_it_never_teaches(make_project: MakeProject, tmp_p
         assert training_set(store, folder, SFT).n_items == 1
         (folder.folder / "gold.jsonl").unlink()
         assert any("could not be read" in note for note in training_set(store, folder, SFT).notes)
+
+
+@pytest.mark.parametrize(
+    "gold", ["The meeting about the new warehouse was moved to Thursday.", "kill them all"]
+)
+def test_gold_in_disguise_never_teaches(gold: str) -> None:
+    disguises = [
+        gold.upper(), gold.replace(" ", "\u2800"), "\u200b".join(gold), "\u034f".join(gold), "\ufe0f".join(gold),
+        gold.replace("e", "\u0435").replace("a", "\u0430"), gold.replace("e", "e\u0301"), gold.replace("e", "3"),
+        ".".join(gold), gold.replace(" ", " - "), gold.replace(" ", "\x00 "), f"{gold} {gold}", f"RT @a: {gold} #b",
+    ]  # fmt: skip
+    plain = ["the meeting was fun, all of them came", "ok then"]
+    rows = [judged_row(f"i{k}", text) for k, text in enumerate([*plain, *disguises])]
+    rules = replace(SFT, val_share=0.0)
+    found = choose(rows, rules, labels=None, gold_ids=(), gold=[gold, "!!!", "ok"])
+    assert [row.text for part in found.parts.values() for row in part] == plain
 
 
 def test_like_texts_and_clusters_are_never_divided(make_project: MakeProject, tmp_path: Path) -> None:
@@ -269,6 +294,75 @@ def cli(*arguments: str) -> Any:
     app = typer.Typer()
     app.command()(training_data)
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments)
+
+
+def test_a_write_that_breaks_off_leaves_no_half_set(
+    make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(tmp_path / "store") as store:
+        folder = decided_project(make_project, store, [Auto(text=long(i)) for i in range(30)])
+        made, held_out = (
+            training_set(store, folder, SFT),
+            training_set(store, folder, replace(SFT, val_share=0.3)),
+        )
+        whole, out = Path.write_bytes, tmp_path / "sets" / "one"
+
+        def full_at(name: str) -> None:
+            def write(path: Path, data: bytes) -> int:
+                if name in path.name:
+                    whole(path, data[:10])
+                    raise OSError(28, "No space left on device", str(path))
+                return whole(path, data)
+
+            monkeypatch.setattr(Path, "write_bytes", write)
+
+        for name in ("train.jsonl", "README.md", "manifest.json"):
+            full_at(name)
+            with pytest.raises(OSError, match="No space"):
+                write_set(store, made, out, now=NOW)
+            assert list(out.parent.iterdir()) == []
+        monkeypatch.setattr(Path, "write_bytes", whole)
+        write_set(store, made, out, now=NOW)
+        names = {path.name for path in out.iterdir()}
+        (out / "evaluation.jsonl").write_text("of another set\n")
+        (out / "notes.txt").write_text("mine")
+        full_at("val.jsonl")
+        with pytest.raises(OSError, match="No space"):
+            write_set(store, held_out, out, now=NOW, overwrite=True)
+        assert not (out / "manifest.json").exists()
+        assert not list(out.glob(".*"))
+        monkeypatch.setattr(Path, "write_bytes", whole)
+        with pytest.raises(ConfigError, match="holds something else"):
+            write_set(store, made, out, now=NOW)
+        write_set(store, held_out, out, now=NOW, overwrite=True)
+        assert {path.name for path in out.iterdir()} == names | {"notes.txt"}
+        assert json.loads((out / "manifest.json").read_text())["set_id"] == held_out.set_id
+
+
+def test_a_link_in_the_folder_is_replaced_and_not_written_through(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    (tmp_path / "victim").write_text("keep")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "train.jsonl").symlink_to(tmp_path / "victim")
+    (out / ".train.jsonl.part").symlink_to(tmp_path / "victim")
+    with open_store(tmp_path / "store") as store:
+        folder = decided_project(make_project, store, [Auto(text=long(i)) for i in range(30)])
+        write_set(store, training_set(store, folder, SFT), out, now=NOW, overwrite=True)
+    assert (tmp_path / "victim").read_text() == "keep"
+    assert len(lines_of(out / "train.jsonl")) == 30
+
+
+@pytest.mark.parametrize("text", ["one\u2028two\u2029three\x85four", "lone", 'quote " \\ back', "tab\tnul"])
+def test_a_line_is_a_line_whatever_the_text(make_project: MakeProject, tmp_path: Path, text: str) -> None:
+    rows = [Auto(text=f"{text} {long(i)}") for i in range(3)]
+    with open_store(tmp_path / "store") as store:
+        folder = decided_project(make_project, store, rows)
+        written = write_set(store, training_set(store, folder, SFT), tmp_path / "out", now=NOW)
+    raw = (written.folder / "train.jsonl").read_bytes()
+    assert raw.count(b"\n") == 3
+    assert len([json.loads(line) for line in raw.split(b"\n")[:-1]]) == 3
 
 
 def test_the_command(make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

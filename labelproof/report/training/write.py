@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
 from labelproof.report.training.card import card
-from labelproof.report.training.model import TrainingSet
+from labelproof.report.training.model import Part, TrainingSet
 from labelproof.spec.errors import ConfigError
 from labelproof.store import TraceStore
 
 MANIFEST = "manifest.json"
+_PARTS = {f"{part}{end}" for part in get_args(Part) for end in (".jsonl", ".provenance.jsonl")}
 _VERSIONS = """
 SELECT set_id, try_cast(version AS BIGINT) AS version, path FROM training_sets
 WHERE project = $project AND kind = $kind ORDER BY ts
@@ -49,7 +52,7 @@ def write_set(
 ) -> Written:
     """Write JSONL files with provenance, manifest and card into a folder, and record the version.
 
-    ``out`` None: `training/PROJECT-KIND-vN` here. The same content twice is the same version, and files that are as they
+    A set is there whole or not at all: without a manifest it is none. ``out`` None: `training/PROJECT-KIND-vN` here. The same content twice is the same version, and files that are as they
     would be are left. ``ConfigError`` when other files stand there.
     """
     version, known = _version(store, made)
@@ -59,12 +62,10 @@ def write_set(
         raise ConfigError(
             "the folder holds something else", path=folder, hint="name another with --out, or add --overwrite"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in texts.items():
-        path = folder / name
-        if name == MANIFEST and path.exists() and _set_in(folder) == made.set_id:
-            continue  # says when it was first written
-        path.write_bytes(data)
+    if folder.exists():
+        _replace(folder, texts, made.set_id)
+    else:
+        _make(folder, texts)
     if not known:
         store.append(
             "training_sets",
@@ -83,6 +84,36 @@ def write_set(
     return Written(set_id=made.set_id, version=version, known=known, folder=folder, files=counts)
 
 
+def _make(folder: Path, texts: Mapping[str, bytes]) -> None:
+    """Write a new folder: beside its place, and given its name at last."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name, data in texts.items():
+            (draft / name).write_bytes(data)
+        draft.chmod(0o755)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _replace(folder: Path, texts: Mapping[str, bytes], set_id: str) -> None:
+    """Write into a folder that is there; the manifest goes first and comes back last, and says when it was first written."""
+    manifest = folder / MANIFEST
+    known = manifest.read_bytes() if _set_in(folder) == set_id else texts[MANIFEST]
+    manifest.unlink(missing_ok=True)
+    for stale in _PARTS - texts.keys():
+        (folder / stale).unlink(missing_ok=True)
+    for name, data in {**texts, MANIFEST: known}.items():  # in the order of texts: the manifest last
+        draft = folder / f".{name}.part"
+        draft.unlink(missing_ok=True)
+        try:
+            draft.write_bytes(data)
+            draft.replace(folder / name)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
 def _version(store: TraceStore, made: TrainingSet) -> tuple[int, bool]:
     rows = store.query(
         _VERSIONS, {"project": made.project, "kind": made.rules.kind}, fresh=True, only=("training_sets",)
@@ -94,6 +125,7 @@ def _version(store: TraceStore, made: TrainingSet) -> tuple[int, bool]:
 
 
 def _files(made: TrainingSet, version: int, now: datetime) -> dict[str, bytes]:
+    """Return file name -> content, the manifest last."""
     files: dict[str, bytes] = {}
     for part, lines in made.lines.items():
         files[f"{part}.jsonl"] = b"".join(line + b"\n" for line in lines)
@@ -101,8 +133,8 @@ def _files(made: TrainingSet, version: int, now: datetime) -> dict[str, bytes]:
         files[f"{part}.provenance.jsonl"] = b"".join(orjson.dumps(one) + b"\n" for one in said)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = {**made.spec(), "version": version, "written": now.astimezone(UTC).isoformat(), "sha256": sums}
-    files[MANIFEST] = orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n"
     files["README.md"] = card(made, version, now).encode()
+    files[MANIFEST] = orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n"
     return files
 
 
