@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from labelproof.spec.conditions import parse_condition
 from labelproof.spec.yamlio import load_yaml
 
-_SECRET_NAME = re.compile(r"api[-_]?key|authorization|secret|password|bearer|access[-_]?token", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"api[-_]?key|authorization|secret|passw(or)?d|bearer|access[-_]?token|credential|cookie"
+    r"|^(auth|(hf|auth|id|session|refresh|user|x)?[-_]?token)$",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(
+    r"\b(sk-[\w-]{16,}|hf_\w{16,}|AIza[\w-]{30,}|AKIA[0-9A-Z]{12,}|gh[pousr]_\w{20,}|xox[abprs]-[\w-]{10,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,})|^(bearer|basic)\s+\S{6,}",
+    re.IGNORECASE,
+)
+"""Keys as well-known services write them."""
 NAME = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
 EncoderName = Literal["none", "minilm", "tfidf"]
 GuidelineUse = Literal["none", "short", "full"]
@@ -22,6 +33,21 @@ class Spec(BaseModel):
     """Base of everything read from a file: unknown keys are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _secrets(value: object, name: str = "") -> Iterator[str]:
+    """Yield the names of what looks like a secret in parameters, however deep."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if _SECRET_NAME.search(str(key)):
+                yield str(key)
+            else:
+                yield from _secrets(inner, str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _secrets(inner, name)
+    elif isinstance(value, str) and _SECRET_VALUE.search(value):
+        yield name
 
 
 class ModelSpec(Spec):
@@ -56,15 +82,33 @@ class ModelSpec(Spec):
     @model_validator(mode="after")
     def _no_secrets(self) -> ModelSpec:
         """Strategies are stored and shown: a key in one would be, too."""
-        named = [name for name in self.params if _SECRET_NAME.search(name)]
-        if named:
+        named = next(_secrets(self.params), None)
+        if named is not None:
             raise ValueError(
-                f"params: {named[0]!r} looks like a secret; keys come from the environment variable named by "
+                f"params: {named!r} looks like a secret; keys come from the environment variable named by "
                 "`api_key_env` only"
             )
         if self.base_url is not None and "@" in self.base_url.partition("://")[2].partition("/")[0]:
             raise ValueError("base_url may not hold a user or password; keys come from the environment only")
+        address, _, query = (self.base_url or "").partition("?")
+        asked = dict(parse_qsl(query, keep_blank_values=True))
+        if (
+            asked.keys() & {"key", "sig", "code"}
+            or any(_secrets(asked))
+            or _SECRET_VALUE.search(address.replace("/", " "))
+        ):
+            raise ValueError("base_url may not hold a key; keys come from the environment only")
         return self
+
+    @field_validator("api_key_env", mode="before")
+    @classmethod
+    def _name_of_a_variable(cls, name: object) -> object:
+        """Say no to a key itself without repeating it, as an error about the pattern would."""
+        if isinstance(name, str) and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            raise ValueError(
+                "expected the name of an environment variable such as OPENAI_API_KEY, never the key itself"
+            )
+        return name
 
     def identity(self) -> dict[str, Any]:
         """Return what can change an answer; limits, prices and URLs' credentials cannot."""

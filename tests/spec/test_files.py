@@ -109,6 +109,35 @@ def test_files_that_are_no_mapping(tmp_path: Path, content: bytes | None, says: 
         load_strategy(path)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "params: {extra_headers: {X-Api-Key: SECRET}}", "params: {extra_body: [{auth: {token: SECRET}}]}",
+        "params: {hf_token: SECRET}", "params: {user: sk-proj-SECRETSECRETSECRET}",
+        "params: {extra_headers: {X: Bearer SECRET}}", "params: {deep: [[AKIASECRETSECRETSEC]]}",
+        "base_url: 'https://host/v1?api-key=SECRET'", "base_url: 'https://host/v1?x=1&key=SECRET'",
+        "base_url: 'https://u:SECRET@host/v1'", "base_url: https://host/sk-SECRETSECRETSECRET/v1",
+        "api_key_env: sk-SECRETSECRETSECRET",
+    ],
+)  # fmt: skip
+def test_a_key_in_a_strategy_is_refused_and_not_repeated(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match=r"environment|looks like a secret") as caught:
+        strategy(tmp_path, STRATEGY.replace("    provider: embedded", f"    provider: embedded\n    {line}"))
+    assert "SECRET" not in str(caught.value)
+
+
+def test_parameters_that_are_no_keys_are_taken(tmp_path: Path) -> None:
+    line = "params: {top_p: 0.9, max_tokens: 5, prompt_cache_key: a, stop_token_ids: [1], extra_body: {key: v, sketch: task-list}}"
+    found = strategy(
+        tmp_path,
+        STRATEGY.replace(
+            "    provider: embedded",
+            f"    provider: embedded\n    {line}\n    base_url: 'https://host/v1?api-version=2'",
+        ),
+    )
+    assert found.models["main"].params["max_tokens"] == 5
+
+
 def test_aliases_that_multiply_are_refused_and_others_are_read(tmp_path: Path) -> None:
     more = "\n".join(f"x{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))
     with pytest.raises(ConfigError, match=r"champion.yaml:1\d: not valid YAML: its aliases stand for"):
