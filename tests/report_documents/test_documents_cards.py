@@ -16,6 +16,7 @@ from evaluation.suites import GroupGap
 from evaluation.votes import VoteTable
 from labelproof.report.compare.build import record
 from labelproof.report.documents.build import make
+from labelproof.report.findings.book import open_finding
 from labelproof.report.scoring import score_project
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import short
@@ -80,6 +81,24 @@ def test_a_model_card_shows_texts_only_when_asked(store: TraceStore, folder: Pat
     shown = make(store, project, "model-card", now=NOW, with_text=True)
     check_page(shown)
     assert "for the reader" in shown.html
+
+
+def test_a_model_card_names_roles_and_no_person(store: TraceStore, folder: Path) -> None:
+    with (folder / "project.yaml").open("a") as file:
+        file.write("contacts:\n  - {role: QA lead, name: Ann Smith, channel: ann@corp.example}\n")
+    project = find_project(str(folder))
+    owners = ["Ann Smith (ann@corp.example)", "QA lead", "Bob <bob@corp.example> +1 555 0199", ""]
+    for i, owner in enumerate(owners):
+        open_finding(
+            store, "mini", title=f"finding {i}", severity="minor", owner=owner, source="person", source_id=str(i),
+            evidence={}, actor="t", now=NOW,
+        )  # fmt: skip
+    made = make(store, project, "model-card", now=NOW)
+    check_page(made)
+    for text in (made.html, made.markdown):
+        assert "finding 3" in text
+        assert not [private for private in ("Ann", "Bob", "corp.example", "0199") if private in text]
+        assert text.count("QA lead") == 2
 
 
 def test_a_model_card_shows_suites_gaps_and_certificates(store: TraceStore, folder: Path) -> None:

@@ -289,7 +289,7 @@ def failures(card: Card, *, with_text: bool) -> Section:
             text(severity(row["severity"])),
             text(Given(row["title"] or row["finding_id"])),
             given(row["cause"]),
-            given(row["owner"]),
+            given(_who(card.folder, row["owner"] or "")),
         )
         for row in card.book.panel("findings", sql.FINDINGS)
     ][:MOST_ROWS]
@@ -300,6 +300,16 @@ def failures(card: Card, *, with_text: bool) -> Section:
     if with_text:
         blocks += _wrong_items(card)
     return Section(key="failures", title="Known failure modes", blocks=blocks)
+
+
+def _who(folder: ProjectFolder, owner: str) -> str:
+    """Return who owns a finding as a published card may say it: a role, never a person's name, address or number."""
+    if not owner:
+        return "nobody"
+    for contact in folder.spec.contacts:
+        if owner == contact.role or (contact.name and owner.startswith(contact.name)):
+            return contact.role
+    return "assigned"
 
 
 def _confusions(card: Card) -> Table:
