@@ -170,6 +170,32 @@ def test_items_to_learn_from_leave_out_what_is_not_settled_and_what_judges(
     assert all_errors == found.n_errors
 
 
+def test_gold_under_another_id_and_in_disguise_is_not_learned_from(place: Path, tmp_path: Path) -> None:
+    with open_store(place / "store") as store:
+        found = _analysed(store, _folder(place))
+        export_items(store, found, tmp_path / "before")
+        before = [json.loads(line) for line in (tmp_path / "before" / FINE_TUNE).read_text().splitlines()]
+        leaked = before[0]["text"]
+        store.append(
+            "texts", {"text_hash": ["h-gold"], "text": [leaked.replace("e", "\u00e9").replace(" ", "  ")]}
+        )
+        store.append(
+            "items",
+            {"item_id": ["other-id"], "project": ["mini"], "text_hash": ["h-gold"], "ts": [NOW]},
+        )
+        store.append(
+            "gold",
+            {
+                "project": ["mini"], "gold_fp": ["g"], "item_id": ["other-id"], "label": ["hate"],
+                "split": ["certify"], "ts": [NOW],
+            },
+        )  # fmt: skip
+        export_items(store, found, tmp_path / "after")
+    after = [json.loads(line) for line in (tmp_path / "after" / FINE_TUNE).read_text().splitlines()]
+    assert leaked not in {row["text"] for row in after}
+    assert [row for row in before if row in after] == after
+
+
 def test_one_period_is_explained_by_itself(place: Path) -> None:
     with open_store(place / "store") as store:
         found = analyse(store, _folder(place), earlier=None, later=LATER, now=NOW)
