@@ -11,6 +11,7 @@ import pytest
 
 from evaluation.intervals import Estimate
 from labelproof.report.findings.book import close, find_finding, findings_of
+from labelproof.report.findings.checks import run_checks
 from labelproof.report.findings.hooks import (
     open_from_alarms,
     open_from_experiment,
@@ -18,14 +19,14 @@ from labelproof.report.findings.hooks import (
     open_from_suite,
 )
 from labelproof.report.findings.predicate import parse_check
-from labelproof.report.monitor.model import AlarmEvent
+from labelproof.report.monitor.model import AlarmEvent, alarm_rows
 from labelproof.report.rca.model import Action, CauseRow, ErrorCase, RootCauseReport
-from labelproof.report.rca.periods import Period
+from labelproof.report.rca.periods import Period, parse_period
 from labelproof.report.suites.latest import SuiteGuardrail
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore, open_store
-from tests.findings.findings_helpers import HOSTILE, PROJECT, T0, days, hours, project_folder
+from tests.findings.findings_helpers import HOSTILE, PROJECT, T0, days, hours, measure_of, project_folder
 
 
 @pytest.fixture
@@ -71,6 +72,50 @@ def test_a_breach_opens_a_finding_with_the_targets_owner_and_check(
     assert (one.check, one.check_runs) == ("auto_accuracy >= 0.95", 3)
     assert one.due == T0 + days(3)
     assert (one.item_ids(), one.evidence["sql"], one.evidence["alarm_id"]) == (["i1"], "SELECT 91", "A-1")
+
+
+def test_a_finding_of_an_alarm_closes_only_when_the_alarm_is_over(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    store.append("alarms", alarm_rows([alarm()]))
+    (found,) = open_from_alarms(store, folder, [alarm()], now=T0)
+
+    def look(day: int) -> str:
+        (result,) = run_checks(store, folder, now=T0 + days(day), measure=measure_of(lambda _: (0.97, 200)))
+        return result.verdict
+
+    assert [look(day) for day in range(1, 5)] == ["held"] * 4
+    held = find_finding(store, PROJECT, found)
+    assert (held.state, held.check_held) == ("open", 3)
+    assert "closes when its alarm is over" in (held.events[-1].reason or "")
+    store.append("alarms", alarm_rows([alarm("recovered", ts=T0 + days(4.5))]))
+    assert look(5) == "closed"
+    assert "held on 3 runs in a row" in (find_finding(store, PROJECT, found).events[-1].reason or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "cause"),
+    [
+        ("drift", "provider", "provider change: why"),
+        ("drift", "language", "language: why"),
+        ("drift", "manipulation", "manipulation: why"),
+        ("sentinel", "answers", "provider change: why"),
+        ("drift", "text", None),
+        ("target", "coverage", None),
+    ],
+)
+def test_an_alarm_that_says_what_happened_is_the_root_cause_and_its_day_leads_to_the_analysis(
+    store: TraceStore, folder: ProjectFolder, kind: str, subject: str, cause: str | None
+) -> None:
+    event = alarm(kind=kind, subject=subject, reason="why", change_from=T0)
+    (found,) = open_from_alarms(store, folder, [event], now=T0 + days(2))
+    one = find_finding(store, PROJECT, found)
+    assert one.cause == cause
+    before = f"{T0 - days(14):%Y-%m-%d}..{T0 - days(1):%Y-%m-%d}"
+    after = f"{T0:%Y-%m-%d}..{T0 + days(2):%Y-%m-%d}"
+    assert one.action == f"look: labelproof rca {PROJECT} --from {before} --to {after}"
+    for period in (before, after):
+        parse_period(period, T0 + days(2))
 
 
 def test_what_becomes_of_the_alarm_is_noted_and_the_next_one_opens_the_same_finding(

@@ -18,6 +18,7 @@ from labelproof.report.findings.judge import (
 from labelproof.report.findings.model import MONITOR, Finding, FindingEvent
 from labelproof.report.findings.predicate import Check, parse_check
 from labelproof.report.findings.readings import Measure, monitored_metric, read_clause
+from labelproof.report.monitor.queries import OPEN_ALARMS
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
@@ -71,7 +72,7 @@ def run_checks(
     """Look at the checks of open findings, and of closed ones that are still watched; record what came of it.
 
     A look reads the work since the look before that counted, so no item counts twice. Open: it held -> one more of
-    ``check_runs``, and the last one closes; it failed -> counted from 0. Closed: a failure that is proven at the level of
+    ``check_runs``, and the last one closes, once the alarm that opened the finding is over; it failed -> counted from 0. Closed: a failure that is proven at the level of
     an alarm (:mod:`judge`) opens it again. Too little data decides nothing; why is stored once, and the next look reads
     that work too. ``measure``: by default ``monitor.targets.measure_metric``. ``only``: ids; default: all. ``run_id``:
     the run that ended just now, named in the history.
@@ -81,7 +82,9 @@ def run_checks(
     if not checked:
         return ()
     measure = measure or monitored_metric(store, folder)
-    looks = (_look(store, folder, one, measure, now=now, run_id=run_id) for one in checked)
+    rows = store.query(OPEN_ALARMS, {"project": folder.name}, fresh=True, only=("alarms",)).to_pylist()
+    alarms = frozenset(f"{row['kind']}:{row['subject']}" for row in rows)
+    looks = (_look(store, folder, one, measure, alarms, now=now, run_id=run_id) for one in checked)
     return tuple(look for look in looks if look is not None)
 
 
@@ -104,6 +107,7 @@ def _look(
     folder: ProjectFolder,
     finding: Finding,
     measure: Measure,
+    alarms: frozenset[str],
     *,
     now: datetime,
     run_id: str | None,
@@ -115,7 +119,8 @@ def _look(
     with store.held():
         clauses = _judged(store, folder, finding, check, measure, since=since, until=now)
     outcome = together(clauses)
-    events = _events(finding, clauses, outcome, now, run_id)
+    alarmed = finding.source == "monitor" and finding.source_id in alarms
+    events = _events(finding, clauses, outcome, now, run_id, alarmed=alarmed)
 
     def decide(one: Finding) -> Sequence[FindingEvent]:
         # Another monitor, or a person, was quicker: its look counts.
@@ -187,6 +192,8 @@ def _events(
     outcome: Outcome,
     now: datetime,
     run_id: str | None,
+    *,
+    alarmed: bool,
 ) -> list[FindingEvent]:
     """Return what a look writes into the history; nothing when it says what the one before said."""
     telling = next((one for one in clauses if one.outcome == outcome), clauses[0])
@@ -208,6 +215,10 @@ def _events(
     look = replace(look, check_held=held)
     if held < finding.check_runs:
         return [look]
+    if alarmed:
+        waits = f"{words}; it closes when its alarm is over"
+        return [replace(look, check_held=finding.check_runs, reason=waits)]
+    held = min(held, finding.check_runs)
     runs = "run" if held == 1 else "runs in a row"
     closed = replace(
         look, event="closed", check_held=None, value=None, reason=f"its check held on {held} {runs}; {words}"
