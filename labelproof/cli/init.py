@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -132,11 +133,11 @@ def _tell(out: Console, start: Start) -> None:
 def _check_name(name: str, target: Path) -> None:
     from labelproof.spec.strategy import NAME
 
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME.rstrip("$"), name):
         raise ConfigError(
             f"a project is named by a letter and then letters, digits, _ . or -, at most 64 in all; found {name!r}"
         )
-    if target.exists():
+    if target.exists() or target.is_symlink():
         raise ConfigError(
             "there is something already; nothing was written", path=target, hint="choose another name"
         )
@@ -169,9 +170,11 @@ def _items_path(items: str | None, target: Path) -> str | None:
 
 def _write(target: Path, rendered: dict[str, str], project: NewProject) -> None:
     """Write all files beside ``target``, load what was written, and only then give it its name."""
-    draft = target.with_name(f".{target.name}.new")
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        draft.chmod(0o755)
         for relative, text in rendered.items():
             path = draft / relative
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +184,8 @@ def _write(target: Path, rendered: dict[str, str], project: NewProject) -> None:
     except OSError as error:
         raise ConfigError(f"cannot write: {error.strerror or error}", path=target) from error
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _validate(draft: Path, project: NewProject) -> None:

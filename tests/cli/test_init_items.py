@@ -58,6 +58,19 @@ def test_an_existing_folder_is_left_alone(run: Run) -> None:
     assert Path("projects/mine/project.yaml").read_text() == "changed"
 
 
+def test_nothing_is_written_through_a_link(run: Run) -> None:
+    Path("projects").mkdir()
+    Path("outside").mkdir()
+    Path("projects/.mine.new").symlink_to(Path("outside").resolve())
+    Path("projects/other").symlink_to(Path("nowhere").resolve())
+    assert run("init", "mine")[0] == 0
+    assert not Path("projects/mine").is_symlink()
+    code, _, err = run("init", "other")
+    assert (code, "nothing was written" in err) == (2, True)
+    assert not list(Path("outside").iterdir())
+    assert not Path("nowhere").exists()
+
+
 def test_own_items_and_labels(run: Run, run_json: Callable[..., Any]) -> None:
     Path("my data.csv").write_text("ticket,body\n7,hello\n8,there\n")
     made = run_json(
@@ -83,6 +96,7 @@ def test_slashes_make_a_taxonomy(run: Run) -> None:
     [
         (["1st"], "a project is named by a letter"),
         (["../up"], "a project is named by a letter"),
+        (["mine\n"], "a project is named by a letter"),
         (["mine", "--labels", "a,a"], "class names must differ"),
         (["mine", "--labels", "a/x,b", "--kind", "single"], "may not hold '+', '/'"),
         (["mine", "--items", "none.csv"], "no such file"),
