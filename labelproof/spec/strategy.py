@@ -18,7 +18,7 @@ _SECRET_NAME = re.compile(
     r"|^(auth|(hf|auth|id|session|refresh|user|x)?[-_]?token)$",
     re.IGNORECASE,
 )
-_SECRET_VALUE = re.compile(
+SECRET_VALUE = re.compile(
     r"\b(sk-[\w-]{16,}|hf_\w{16,}|AIza[\w-]{30,}|AKIA[0-9A-Z]{12,}|gh[pousr]_\w{20,}|xox[abprs]-[\w-]{10,}"
     r"|eyJ[\w-]{8,}\.[\w-]{8,})|^(bearer|basic)\s+\S{6,}",
     re.IGNORECASE,
@@ -46,7 +46,7 @@ def _secrets(value: object, name: str = "") -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _secrets(inner, name)
-    elif isinstance(value, str) and _SECRET_VALUE.search(value):
+    elif isinstance(value, str) and SECRET_VALUE.search(value):
         yield name
 
 
@@ -95,7 +95,7 @@ class ModelSpec(Spec):
         if (
             asked.keys() & {"key", "sig", "code"}
             or any(_secrets(asked))
-            or _SECRET_VALUE.search(address.replace("/", " "))
+            or SECRET_VALUE.search(address.replace("/", " "))
         ):
             raise ValueError("base_url may not hold a key; keys come from the environment only")
         return self

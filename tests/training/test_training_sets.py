@@ -365,6 +365,18 @@ def test_a_line_is_a_line_whatever_the_text(make_project: MakeProject, tmp_path:
     assert len([json.loads(line) for line in raw.split(b"\n")[:-1]]) == 3
 
 
+def test_keys_in_texts_are_counted_and_not_repeated(make_project: MakeProject, tmp_path: Path) -> None:
+    rows = [Auto(text=f"{long(i)} my key is sk-SECRETSECRET{i:05}") for i in range(2)]
+    with open_store(tmp_path / "store") as store:
+        folder = decided_project(make_project, store, [*rows, Auto(text=long(9))])
+        made = training_set(store, folder, SFT)
+        written = write_set(store, made, tmp_path / "out", now=NOW)
+    assert [note for note in made.notes if note.startswith("2 texts hold what looks like a key")]
+    card = (written.folder / "README.md").read_text()
+    assert "2 texts hold what looks like a key" in card
+    assert "SECRET" not in card
+
+
 def test_the_command(make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows: list[Auto | Decided] = [Auto(text=long(i)) for i in range(40)]

@@ -23,6 +23,7 @@ from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import PREFIX, digest, digest_parts
 from labelproof.spec.labels import LabelSchema
 from labelproof.spec.project import ProjectFolder
+from labelproof.spec.strategy import SECRET_VALUE
 from labelproof.store import TraceStore
 
 _FEW = 50
@@ -60,6 +61,11 @@ def training_set(store: TraceStore, folder: ProjectFolder, rules: Rules) -> Trai
         notes.append(f"the project's gold files could not be read, only stored gold was compared: {problem}")
     if rules.uncertified:
         notes.append("holds auto-accepted labels that no certificate vouches for")
+    keys = sum(SECRET_VALUE.search(row.text) is not None for mine in chosen.parts.values() for row in mine)
+    if keys:
+        notes.append(
+            f"{keys:,} texts hold what looks like a key or token: take them out before the files go anywhere"
+        )
     if not gold_ids:
         notes.append("no gold is known: nothing could be compared with it")
     return TrainingSet(
