@@ -32,14 +32,14 @@ test: $(STAMP)  ## Run the tests
 	@$(RUN)python -m pytest -n 2 --dist worksteal
 
 stack-test: $(STAMP)  ## Run the tests that start a real Prefect server
-	@$(RUN)python -m pytest -m stack -p no:randomly
+	@$(RUN)python -m pytest -m stack -p no:randomly tests/flows tests/stack
 
 browser-test: $(STAMP)  ## Run the tests that drive the review app in Chromium
 	@command -v chromium >/dev/null || [ -n "$${LABELPROOF_CHROMIUM:-}" ] || { \
 		echo "Installing Chromium for the browser tests (Debian package)"; \
 		$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -qq && $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -qq --no-install-recommends chromium >/dev/null \
 			|| { echo "install a Chromium, or name one in LABELPROOF_CHROMIUM" >&2; exit 2; }; }
-	@$(RUN)python -m pytest -m browser -p no:randomly
+	@$(RUN)python -m pytest -m browser -p no:randomly tests/review
 
 e2e: $(STAMP)  ## Run the end-to-end tests with the embedded model
 	@LABELPROOF_E2E=1 $(RUN)python -m pytest -m e2e -p no:randomly
@@ -56,7 +56,14 @@ types: $(STAMP)  ## Check types
 contracts: $(STAMP)  ## Check that rooms import one way
 	@$(RUN)lint-imports --no-cache | tail -n 20
 
-check: lint types contracts test browser-test stack-test  ## All checks, as CI runs them
+# Two at a time: the tests of servers and browsers mostly wait, and types need one core. A line says whose it is.
+CHECKS := lint types contracts test browser-test stack-test
+check: $(STAMP)  ## All checks, as CI runs them
+	@$(MAKE) --no-print-directory --jobs 2 $(addprefix checked-,$(CHECKS))
+
+checked-%:
+	@began=$$SECONDS; $(MAKE) --no-print-directory $* 2>&1 | awk '{ print "$*: " $$0; fflush() }'; \
+		echo "$*: passed in $$((SECONDS - began)) s"
 
 clean:  ## Remove the environment and caches
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache

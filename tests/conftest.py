@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from labelproof.store import open_store
+from labelproof.store import engine, open_store
 from labelproof.store.engine import Engine, FileEngine
 from labelproof.store.location import Location
 from labelproof.store.migrate import ensure_schema
@@ -29,10 +30,38 @@ STEPS = """
   - kind: route
 """
 MakeProject = Callable[..., Path]
+users_connect = engine.connect
+ROOMS_OF_MARKS = {"stack": ("stack", "flows"), "browser": ("review",)}
+"""Where the Makefile runs tests with a mark from."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before any is deselected
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that `make check` would not find: it looks for these marks in these rooms alone."""
+    for item in items:
+        for mark, rooms in ROOMS_OF_MARKS.items():
+            room = item.path.relative_to(Path(__file__).parent).parts[0]
+            if item.get_closest_marker(mark) and room not in rooms:
+                raise pytest.UsageError(f"{item.nodeid} is marked {mark}: it belongs in tests/{rooms[0]}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_a_database() -> Iterator[None]:
+    """Let DuckDB work in the caller's thread: a second one spins while it waits, and tests already use every core.
+
+    The store's own tests, and all that start processes, run with the threads a user has (tests/store/conftest.py).
+    """
+
+    def connect(config: Mapping[str, Any] | None = None) -> engine.Cursor:
+        return users_connect({"threads": 1, **(config or {})})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "connect", connect)
+        yield
 
 
 @pytest.fixture(scope="session")
-def empty_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store_file(one_thread_a_database: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a new store, made once a process by this release's migrations."""
     with open_store(tmp_path_factory.mktemp("empty") / "store") as store:
         return Path(store.location.target)
@@ -45,15 +74,15 @@ def quick_new_stores(empty_store_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     The store's own tests make each of theirs (tests/store/conftest.py).
     """
 
-    def ensure(engine: Engine, location: Location, *, create: bool) -> None:
-        if create and isinstance(engine, FileEngine) and not engine.exists():
+    def ensure(kind: Engine, location: Location, *, create: bool) -> None:
+        if create and isinstance(kind, FileEngine) and not kind.exists():
             target = Path(location.target)
             draft = target.with_name(f".tmp-{token_hex(4)}")
             shutil.copyfile(empty_store_file, draft)
             with suppress(FileExistsError):  # as for two that make it at once: the first one's stands
                 os.link(draft, target)
             draft.unlink()
-        ensure_schema(engine, location, create=create)
+        ensure_schema(kind, location, create=create)
 
     monkeypatch.setattr("labelproof.store.trace_store.ensure_schema", ensure)
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import duckdb
 
 from labelproof.spec.errors import StoreError
-from labelproof.store._gate import InProcess, gate, join, leave
+from labelproof.store._gate import InProcess, gate, join, leave, spare_connection
 from labelproof.store.location import Location
 from labelproof.store.outbox import fsync_path, new_batch_id
 
@@ -164,7 +164,7 @@ class FileEngine:
         """Attach for the first reader; returns what is in the way, or nothing."""
         if state.readers == 0:
             if state.reader is None:
-                state.reader = connect()
+                state.reader = spare_connection("reader") or connect()
             statement = f"ATTACH {quoted(self._path)} AS trace (READ_ONLY)"
             problem = self._attach(state.reader, statement)
             if problem:
@@ -198,7 +198,7 @@ class FileEngine:
 
     def _enter_writing(self, state: InProcess) -> str:
         if state.writer is None:
-            state.writer = _native_writer()
+            state.writer = spare_connection("writer") or _native_writer()
         statement = f"ATTACH {quoted(self._path)} AS trace (STORAGE_VERSION 'v1.5.0')"
         problem = self._attach(state.writer, statement)
         state.writing = not problem

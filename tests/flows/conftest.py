@@ -1,4 +1,4 @@
-"""A real Prefect server for the tests of one module."""
+"""A real Prefect server that all tests of the flows share: each names projects of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from labelproof.stack import start_server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API URL of a server that sees nothing of this machine's own Prefect."""
     with pytest.MonkeyPatch.context() as patch:

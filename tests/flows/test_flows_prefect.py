@@ -27,7 +27,7 @@ def test_a_run_is_in_prefects_history_with_tags_artifacts_and_links(
     gold = [(i, ("safe", "hate", "spam")[i % 3], "test" if i % 2 else "calibration") for i in range(24)]
     store = tmp_path / "store"
     with scripted_server() as model:
-        folder = make_project(model.base_url, n_items=50, gold=gold)
+        folder = make_project(model.base_url, n_items=50, gold=gold, name="whole")
         done = _labelproof(
             server_url, tmp_path, "run", str(folder), "--store", str(store), "--batch-size", "20", "--json"
         )
@@ -38,12 +38,12 @@ def test_a_run_is_in_prefects_history_with_tags_artifacts_and_links(
     assert summary["done"] == 50
     assert summary["score"]["n_scored"] == 12
 
-    mini = {"flow_runs": {"name": {"like_": "mini"}}, "sort": "START_TIME_ASC"}
-    runs = _post(server_url, "flow_runs/filter", mini)
-    assert [run["name"] for run in runs] == ["label-mini-champion", "score-mini-champion"]
+    whole = {"flow_runs": {"name": {"like_": "whole"}}, "sort": "START_TIME_ASC"}
+    runs = _post(server_url, "flow_runs/filter", whole)
+    assert [run["name"] for run in runs] == ["label-whole-champion", "score-whole-champion"]
     label = runs[0]
     assert label["state_type"] == "COMPLETED"
-    assert {"project:mini", "strategy:champion"} <= set(label["tags"])
+    assert {"project:whole", "strategy:champion"} <= set(label["tags"])
     tasks = _post(server_url, "task_runs/filter", {"flow_runs": {"id": {"any_": [label["id"]]}}})
     assert sorted(task["name"] for task in tasks) == [
         "fit calibrators",
@@ -52,7 +52,7 @@ def test_a_run_is_in_prefects_history_with_tags_artifacts_and_links(
         "label batch 2",
     ]
     artifacts = _post(server_url, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [label["id"]]}}})
-    assert sorted(a["key"] for a in artifacts) == ["run-mini-summary", "score-mini-champion"]
+    assert sorted(a["key"] for a in artifacts) == ["run-whole-summary", "score-whole-champion"]
     text = next(a["data"] for a in artifacts if a["type"] == "markdown")
     assert "50 of 50 labeled" in text
     assert "SELECT" in text

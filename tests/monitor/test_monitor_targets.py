@@ -224,6 +224,7 @@ def test_a_rate_is_breached_by_evidence_and_recovers_by_proof(store: TraceStore,
     states = []
     for n in range(24):
         work(store, n, n=800, error=0.25 if 8 <= n < 12 else 0.02, seed=n)
+        store.drain_all()
         states.append(look(store, folder, n + 0.9).state)
     assert "breached" not in states[:8]
     first = states.index("breached")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -193,3 +194,22 @@ def test_credentials_of_the_environment_are_sent(fake: FakePrefect, monkeypatch:
 def test_a_web_server_that_is_not_prefect_is_not_healthy(fake: FakePrefect) -> None:
     fake.answers["GET", "/health"] = "welcome"
     assert not is_healthy(fake.url, timeout_s=5.0)
+
+
+def test_certificates_are_loaded_only_where_they_are_read(
+    fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a server asks four times a second; to load them took a fifth of a core."""
+    loaded: list[str] = []
+    load = ssl.create_default_context
+
+    def watched(*args: Any, **more: Any) -> ssl.SSLContext:
+        loaded.append("certificates")
+        return load(*args, **more)
+
+    monkeypatch.setattr(ssl, "create_default_context", watched)
+    assert is_healthy(fake.url, timeout_s=5.0)
+    PrefectApi(fake.url).__exit__(None, None, None)
+    assert loaded == []
+    assert not is_healthy("https://127.0.0.1:9/api", timeout_s=5.0)
+    assert loaded != []

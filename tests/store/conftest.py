@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from labelproof.store import TraceStore, open_store
+from labelproof.store import TraceStore, _gate, engine, open_store
+from tests.conftest import users_connect
 from tests.store.store_helpers import end_started
 
 
@@ -27,3 +28,10 @@ def store(tmp_path: Path) -> Iterator[TraceStore]:
 @pytest.fixture(autouse=True)
 def quick_new_stores() -> None:
     """Every store here is made by its migrations."""
+
+
+@pytest.fixture(autouse=True)
+def users_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB works here with as many threads as for a user, and no connection of another test."""
+    monkeypatch.setattr(engine, "connect", users_connect)
+    monkeypatch.setattr(_gate, "_spare", {})
