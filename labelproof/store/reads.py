@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from labelproof.spec.errors import StoreError
 from labelproof.store._columns import rows_of
+from labelproof.store._mentions import names_read
 from labelproof.store.drain import Loaded, known_batches, load_waiting
 from labelproof.store.engine import Cursor, Engine
 from labelproof.store.journal import Identity, identity, journal_paths, read_journal
@@ -67,13 +68,15 @@ class Reader:
         ``fresh`` adds the outbox's waiting rows to every table and view. What was acknowledged
         before the call is seen exactly once, whoever drains meanwhile: segments are listed before
         the snapshot is taken, and the snapshot's ledger tells which of them it already holds.
-        ``only`` names the tables the statement needs: the others' waiting rows are not copied.
+        ``only`` names the tables the statement needs: the others' waiting rows are not copied. Without it they are
+        those that the statement, and the views it reads, name.
         """
         waiting = load_waiting(self._outbox) if fresh else []
+        needed = names_read(sql) if waiting and only is None else only
 
         def work(cursor: Cursor) -> pa.Table:
             if waiting:
-                _shadow_tables(cursor, waiting, only)
+                _shadow_tables(cursor, waiting, needed)
             for name, table in (given or {}).items():
                 cursor.register(name, table)
             result = cursor.execute(sql, params)
