@@ -80,6 +80,7 @@ class Day:
     mark: str = "fp_1"
     version: str = "b2:v1"
     attacks: float = 0.0
+    says_confidence: bool = True
 
 
 def write_days(
@@ -137,7 +138,7 @@ def write_days(
                     **same,
                     "strategy_fp": [day.version] * day.n,
                     "label": [str(one) for one in label],
-                    "confidence": confidence.tolist(),
+                    "confidence": confidence.tolist() if day.says_confidence else [None] * day.n,
                     "decision": ["auto_accept"] * day.n,
                     "reason": [str(one) for one in reasons],
                 },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from labelproof.store import TraceStore, open_store
 from tests.drift.drift_world import START, Day, drift_project, end_of, write_days
 
 USUAL = Day()
-KINDS = ["label_mix", "confidence", "text", "language", "length", "provider", "manipulation"]
+KINDS = ["label_mix", "confidence", "text", "language", "length", "provider", "manipulation", "strategy"]
 
 
 @pytest.fixture
@@ -276,6 +277,17 @@ def test_hostile_labels_and_columns_are_data(store: TraceStore, tmp_path: Path) 
     assert found["label_mix"].state == "alarm"
     assert found["label_mix"].detail["moved"][0]["name"] == bad
     assert store.query(found["label_mix"].sql, fresh=True).num_rows > 0
+
+
+@pytest.mark.parametrize(("n_said", "says"), [(0, "in the days looked at"), (10, "in the days looked at")])
+def test_confidences_that_nobody_says_are_unknown(
+    store: TraceStore, folder: ProjectFolder, n_said: int, says: str
+) -> None:
+    write_days(store, [USUAL] * n_said + [replace(USUAL, says_confidence=False)] * (20 - n_said))
+    found = seen(store, folder, 19)
+    assert found["label_mix"].state == "quiet"
+    assert (found["confidence"].state, found["confidence"].value) == ("unknown", None)
+    assert found["confidence"].reason == f"no confidence is known {says}"
 
 
 def test_a_confidence_that_is_no_number_is_none_and_not_the_highest(

@@ -162,6 +162,11 @@ class _Look:
         else:
             before = np.isin(position, alarm.before)
             after = position >= alarm.change.at
+        if not stream.n[before].sum() or not stream.n[after].sum():  # such as confidences that nobody knows
+            when = "before" if stream.n[after].sum() else "in the days looked at"
+            return self.unknown(
+                kind, f"no {stream.about} is known {when}", n=int(stream.n.sum()), sql=stream.sql
+            )
         shift = stream.shift(before, after)
         log_evidence = state.log_evidence if alarm is None else alarm.log_evidence
         reason = (
