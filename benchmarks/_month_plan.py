@@ -43,7 +43,7 @@ FITTING_ALARMS: Mapping[IncidentKind, tuple[str, ...]] = {
     "silent_provider": _ANSWERS,
     "spanish": ("language", "text", "length", *_ANSWERS),
     "reviewer": ("reviewer_accuracy", "agreement", "auto_accuracy", "recall", "review_age_hours"),
-    "guideline": _ANSWERS,
+    "guideline": ("strategy", *_ANSWERS),
     "injection": ("manipulation", "text", "length", *_ANSWERS),
 }
 """Alarms by subject that an incident can raise; decides whose an alarm is when several incidents have begun."""

@@ -24,9 +24,12 @@ TargetMetric = Literal[
 ]
 TARGET_METRICS: tuple[TargetMetric, ...] = get_args(TargetMetric)
 LOWER_IS_BETTER: frozenset[str] = frozenset({"failed_rate", "review_age_hours", "cost_per_1000"})
-DriftKind = Literal["label_mix", "confidence", "text", "language", "length", "provider", "manipulation"]
+DriftKind = Literal[
+    "label_mix", "confidence", "text", "language", "length", "provider", "manipulation", "strategy"
+]
 DRIFT_KINDS: tuple[DriftKind, ...] = get_args(DriftKind)
-"""`manipulation`: the share of items that were sent to people because they try to steer the model."""
+"""`manipulation`: the share of items that were sent to people because they try to steer the model. `strategy`: a new
+version decides that nobody compared, approved or promoted."""
 Hours = Annotated[float, Field(ge=0)]
 ESCALATE_AFTER_HOURS: dict[Level, tuple[float, ...]] = {
     "critical": (0.0, 4.0, 24.0),

@@ -165,9 +165,49 @@ def test_a_new_version_starts_anew_what_it_decides_and_keeps_what_comes(
         "length": "quiet",
         "provider": "quiet",
         "manipulation": "quiet",
+        "strategy": "alarm",
     }
     assert seen(store, folder, 22)["label_mix"].state == "quiet"
     assert seen(store, folder, 22)["label_mix"].strategy_fp == "b2:v2"
+
+
+def test_a_version_that_nobody_answered_for_alarms_until_somebody_does_or_it_is_old(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    write_days(store, [USUAL] * 10)
+    first = seen(store, folder, 9)["strategy"]
+    assert (first.state, first.value) == ("quiet", 1.0)
+    write_days(store, [Day(version="b2:v2")] * 9, first=10)
+    found = seen(store, folder, 11)["strategy"]
+    assert (found.state, found.level, found.strategy_fp) == ("alarm", "minor", "b2:v2")
+    assert found.value == pytest.approx(2 / 7, abs=0.01)
+    assert found.change_from is not None
+    assert found.change_from.date() == end_of(10).date()
+    assert "nobody compared, approved or promoted it" in found.reason
+    (row,) = store.query(
+        f"SELECT count(*) AS n FROM ({found.sql}) WHERE strategy_fp = 'b2:v2'", fresh=True
+    ).to_pylist()
+    assert row["n"] == 1
+    assert seen(store, folder, 18)["strategy"].state == "quiet"  # a week old
+    event = {"rollout_id": ["R-1"], "project": [folder.name], "fp_to": ["b2:v2"], "ts": [end_of(10)]}
+    store.append("rollouts", {**event, "event": ["rejected"]})
+    assert seen(store, folder, 11)["strategy"].state == "alarm"
+    store.append("rollouts", {**event, "event": ["promoted"]})
+    promoted = seen(store, folder, 11)["strategy"]
+    assert promoted.state == "quiet"
+    assert "approved" in promoted.reason
+    write_days(store, [USUAL] * 2, first=19)  # and back to the first one: nothing new decides
+    assert seen(store, folder, 20)["strategy"].state == "quiet"
+
+
+def test_a_comparison_that_said_ship_answers_for_a_version(store: TraceStore, folder: ProjectFolder) -> None:
+    write_days(store, [USUAL] * 3)
+    write_days(store, [Day(version="b2:v2")], first=3)
+    row = {"project": [folder.name], "fp_a": ["b2:v1"], "fp_b": ["b2:v2"], "ts": [end_of(3)]}
+    store.append("comparisons", {**row, "verdict": ["inconclusive"]})
+    assert seen(store, folder, 3)["strategy"].state == "alarm"
+    store.append("comparisons", {**row, "verdict": ["ship"]})
+    assert "said ship" in seen(store, folder, 3)["strategy"].reason
 
 
 def test_an_alarm_stays_until_the_traffic_returns_or_is_the_new_normal(

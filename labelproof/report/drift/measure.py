@@ -34,13 +34,14 @@ from labelproof.report.drift.streams import (
     manipulation_stream,
     text_stream,
 )
+from labelproof.report.drift.version import measure_version
 from labelproof.report.drift.words import alarm_reason, learning_reason, quiet_reason
 from labelproof.report.monitor.model import Measurement
 from labelproof.spec.monitoring import DriftKind, MonitorPolicy
 from labelproof.spec.project import ProjectFolder
 from labelproof.store import TraceStore
 
-EVENTS: frozenset[str] = frozenset({"provider"})
+EVENTS: frozenset[str] = frozenset({"provider", "strategy"})
 """Kinds that are facts, not tests: they have no false alarms."""
 BLOCKS = 2
 """Whole `reference_days` that are read before the one under way: an alarm of one is still known in the next."""
@@ -81,6 +82,8 @@ def measure_drift(
     for kind in policy.drift:
         if kind == "provider":
             found.append(measure_provider(store, folder, version=version, now=now, run_id=run_id))
+        elif kind == "strategy":
+            found.append(measure_version(store, folder, version=version, now=now, run_id=run_id))
         elif kind in ("label_mix", "confidence") and version is None:
             found.append(look.unknown(kind, f"nothing was decided in the last {policy.window_days:g} days"))
         elif kind == "manipulation" and not folder.spec.routing.review_manipulation:

@@ -22,18 +22,18 @@ TEXTS_A_DAY = 150
 CONFIDENCE_BINS = 200
 FAILED = "(failed)"
 _DAY = "(epoch_us({ts}) // 86400000000)"
-_MINE = """WITH mine AS (
+MINE = """WITH mine AS (
     SELECT run_id FROM runs WHERE project = $project
     GROUP BY run_id HAVING max(coalesce(repeat_idx, 0)) = 0
 ),
 """
 # An item that runs decide again is no new traffic: it counts on the day it was decided first.
-_FRESH = f"""{_MINE}fresh AS (
+_FRESH = f"""{MINE}fresh AS (
     SELECT item_id, {_DAY.format(ts="min(d.ts)")} AS day
     FROM decisions AS d JOIN mine USING (run_id) WHERE d.ts <= $until GROUP BY item_id
 )
 """
-_SAID = f"""{_MINE}said AS (
+_SAID = f"""{MINE}said AS (
     SELECT d.item_id, {_DAY.format(ts="d.ts")} AS day,
            CASE WHEN d.decision = 'failed' THEN NULL ELSE d.label END AS label,
            CASE WHEN isfinite(coalesce(d.confidence, d.raw_confidence))
@@ -44,7 +44,7 @@ _SAID = f"""{_MINE}said AS (
 )
 """
 DAYS = f"{_FRESH}SELECT day, count(*) AS n FROM fresh GROUP BY day ORDER BY day\n"
-VERSIONS = f"""{_MINE}recent AS (
+VERSIONS = f"""{MINE}recent AS (
     SELECT d.strategy_fp, {_DAY.format(ts="d.ts")} AS day, count(*) AS n
     FROM decisions AS d JOIN mine USING (run_id) WHERE d.ts <= $until AND d.ts >= $window GROUP BY ALL
 )
@@ -64,7 +64,7 @@ FROM said WHERE day >= $first AND label IS NOT NULL GROUP BY ALL ORDER BY day, b
 """
 )
 MANIPULATIONS = (
-    f"""{_MINE}firsts AS (
+    f"""{MINE}firsts AS (
     SELECT d.item_id, {_DAY.format(ts="d.ts")} AS day, d.reason
     FROM decisions AS d JOIN mine USING (run_id) WHERE d.ts <= $until
     QUALIFY row_number() OVER (PARTITION BY d.item_id ORDER BY d.ts, d.run_id) = 1

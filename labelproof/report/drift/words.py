@@ -20,6 +20,7 @@ NOUNS: dict[DriftKind, str] = {
     "length": "text length",
     "provider": "provider",
     "manipulation": "tries to steer the model",
+    "strategy": "strategy",
 }
 _LONGEST_NAME = 60
 

@@ -41,6 +41,7 @@ CAUSE_OF_ALARM: Mapping[str, str] = {
     "drift:provider": "provider_change",
     "drift:language": "language",
     "drift:manipulation": "manipulation",
+    "drift:strategy": "strategy_change",
     "sentinel:answers": "provider_change",
 }
 """Alarms that say themselves what happened, and as which root cause."""

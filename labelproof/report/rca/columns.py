@@ -70,7 +70,8 @@ def languages_of(items: Sequence[ItemFacts], column: str) -> tuple[list[str], bo
     declared = [item.meta.get(column) for item in items]
     if any(declared):
         return [str(value) if value else UNKNOWN for value in declared], False
-    return [guess_language(item.text) for item in items], True
+    guessed = {text: guess_language(text) for text in {item.text for item in items}}
+    return [guessed[item.text] for item in items], True
 
 
 def mix_of(columns: Columns, later: Bools) -> Mix:

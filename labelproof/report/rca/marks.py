@@ -60,8 +60,10 @@ def read_marks(evidence: Evidence) -> dict[Cause, Mark]:
 
 
 def encoded(facts: Facts, rows: Sequence[JudgedRow]) -> Vectors:
-    """Return unit vectors (n, d) of the rows' texts, by their n-grams."""
-    return TfidfEncoder().encode([facts.item(row).text for row in rows])
+    """Return unit vectors (n, d) of the rows' texts, by their n-grams; the same text is read once."""
+    texts = [facts.item(row).text for row in rows]
+    place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+    return TfidfEncoder().encode(list(place))[[place[text] for text in texts]]
 
 
 def _parse_failure(e: Evidence) -> list[Mark]:

@@ -188,7 +188,7 @@ SELECT a.annotator AS one, b.annotator AS other, greatest(a.ts, b.ts) >= $start 
 FROM mine AS a JOIN mine AS b ON a.task_id = b.task_id AND a.annotator < b.annotator
 GROUP BY ALL ORDER BY ALL
 """
-SENTINEL = """SELECT a.item_id, a.strategy_fp, a.label, a.provider_fingerprint, a.run_id, a.ts, s.gold_label
+SENTINEL = """SELECT a.item_id, a.strategy_fp, a.label, a.confidence, a.provider_fingerprint, a.run_id, a.ts, s.gold_label
 FROM sentinel_answers AS a JOIN (
     SELECT sentinel_fp, item_id, any_value(gold_label) AS gold_label FROM sentinels
     WHERE project = $project GROUP BY sentinel_fp, item_id

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import comb
 from typing import Any
 
 from evaluation.decomposition import Flips, SameItems
@@ -19,6 +20,8 @@ from labelproof.spec.hashing import short
 from labelproof.store import TraceStore
 
 LEAST_PAIRS = 20
+ALPHA = 0.05
+"""The sentinel set speaks of another model where chance would move its answers as much less often."""
 _READS = ("sentinels", "sentinel_answers", "gold", "decisions", "arm_answers", "runs")
 
 
@@ -77,20 +80,20 @@ def _sentinel(rows: Sequence[Mapping[str, Any]], earlier: Period, later: Period)
     """Compare the last answers before the later period with each ask in it; the mean ask counts, the worst rules out."""
     asks: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     base: dict[str, Mapping[str, Any]] = {}
-    earlier_asks: dict[str, list[str | None]] = defaultdict(list)
+    earlier_asks: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         if row["ts"] < later.start:
             base[row["item_id"]] = row
             if row["ts"] >= earlier.start:
-                earlier_asks[row["item_id"]].append(row["label"])
+                earlier_asks[row["item_id"]].append(row)
         else:
             asks[row["run_id"]][row["item_id"]] = row
     paired = {run: [item for item in said if item in base] for run, said in asks.items()}
     paired = {run: items for run, items in paired.items() if items}
     if not paired:
         return None
-    again = [(a, b) for said in earlier_asks.values() for a, b in pairwise(said)]
-    flips_before = sum(a != b for a, b in again)
+    again = [pair for said in earlier_asks.values() for pair in _again(said)]
+    flips_before = sum(a["label"] != b["label"] for a, b in again)
     floor = flips_before / len(again) if again else 0.0
     flips = {
         run: sum(asks[run][item]["label"] != base[item]["label"] for item in items)
@@ -98,10 +101,11 @@ def _sentinel(rows: Sequence[Mapping[str, Any]], earlier: Period, later: Period)
     }
     n = max(len(items) for items in paired.values())
     changed = round(sum(flips.values()) / len(flips))
-    unchanged = all(
+    by_version, further = _same_version_p(asks, base, earlier_asks)
+    told = by_version is not None and by_version <= ALPHA
+    unchanged = not told and all(
         rules_out_change(flips_before, len(again), flips[run], len(items)) for run, items in paired.items()
     )
-    by_version = _same_version_p(asks, base, (flips_before, len(again)))
     gold = [
         (
             base[item]["label"] == base[item]["gold_label"],
@@ -115,6 +119,8 @@ def _sentinel(rows: Sequence[Mapping[str, Any]], earlier: Period, later: Period)
     words = f"sentinel: {changed} of {n} frozen items changed{asked}"
     if again:
         words += f"; {100 * floor:.1f} % did before"
+    if told and further:
+        words += f"; confidence moved further than from ask to ask on {further}"
     if len(gold) >= LEAST_PAIRS * len(paired):
         size = round(len(gold) / len(paired))
         lost = min(size, round(sum(was and not now for was, now in gold) / len(paired)))
@@ -143,24 +149,56 @@ def _sentinel(rows: Sequence[Mapping[str, Any]], earlier: Period, later: Period)
 def _same_version_p(
     asks: Mapping[str, Mapping[str, Mapping[str, Any]]],
     base: Mapping[str, Mapping[str, Any]],
-    before: tuple[int, int],
-) -> float | None:
-    """Return Fisher's p of "a version that was asked before flips no more than it did"; asks of one set count as one."""
-    told = [
-        [
-            row["label"] != base[item]["label"]
-            for item, row in said.items()
-            if item in base and row["strategy_fp"] == base[item]["strategy_fp"]
-        ]
-        for said in asks.values()
+    earlier: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> tuple[float | None, int]:
+    """Return the p of "a version that was asked before answers as it did", and on how many items confidence moved more.
+
+    The smaller of two, doubled (Bonferroni): labels flip no more than they did (Fisher, with the prior counts of
+    ``evaluation.sentinel_flips``); confidence moves as much as from ask to ask before (sign test over items). Several
+    asks count as one, by their mean.
+    """
+    pairs = [pair for said in earlier.values() for pair in _again(said)]
+    flips_before = sum(a["label"] != b["label"] for a, b in pairs)
+    flips: list[float] = []
+    further = nearer = 0
+    for item, first in base.items():
+        now = [said[item] for said in asks.values() if item in said]
+        now = [row for row in now if row["strategy_fp"] == first["strategy_fp"]]
+        if not now:
+            continue
+        flips.append(sum(row["label"] != first["label"] for row in now) / len(now))
+        usual = _moved(_again(earlier.get(item, ())))
+        moved = _moved((first, row) for row in now)
+        if usual is not None and moved is not None:
+            further += moved > usual
+            nearer += moved < usual
+    if not flips:
+        return None, 0
+    n, n_flips = len(flips), round(sum(flips))
+    known, seen = len(pairs) + PRIOR_ANSWERS, flips_before + PRIOR_FLIPS
+    p = fisher_greater(n_flips, n - n_flips, seen, known - seen)
+    return min(1.0, 2 * min(p, _sign_p(further, nearer))), further
+
+
+def _again(said: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return each answer with the next one, where both are of one strategy version."""
+    return [(a, b) for a, b in pairwise(said) if a["strategy_fp"] == b["strategy_fp"]]
+
+
+def _moved(pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> float | None:
+    """Return by how much confidence differs on average; None where no pair has it."""
+    found = [
+        abs(a["confidence"] - b["confidence"])
+        for a, b in pairs
+        if a["confidence"] is not None and b["confidence"] is not None
     ]
-    told = [one for one in told if one]
-    if not told:
-        return None
-    n = max(map(len, told))
-    flips = round(n * sum(map(sum, told)) / sum(map(len, told)))
-    flips_before, n_before = before[0] + PRIOR_FLIPS, before[1] + PRIOR_ANSWERS
-    return fisher_greater(flips, n - flips, flips_before, n_before - flips_before)
+    return round(sum(found) / len(found), 9) if found else None
+
+
+def _sign_p(more: int, less: int) -> float:
+    """Return the exact one-sided p of at least ``more`` of ``more + less`` fair coins."""
+    n = more + less
+    return float(sum(comb(n, k) for k in range(more, n + 1)) / 2**n)
 
 
 def _versions(store: TraceStore, project: str, old: VersionFacts, new: VersionFacts) -> Behaviour | None:

@@ -7,16 +7,13 @@ from collections.abc import Iterable
 from agents.snapshots import diff_snapshots
 from labelproof.report.rca.evidence import Evidence, Mark, mark, unmeasured
 from labelproof.report.rca.facts import Facts, VersionFacts
-from labelproof.report.rca.same_items import dominant
+from labelproof.report.rca.same_items import ALPHA, dominant
 from labelproof.spec.hashing import short
-
-_ALPHA = 0.01
-"""The sentinel set speaks of another model where chance would flip so many of its answers less often."""
 
 
 def provider_marks(e: Evidence) -> list[Mark]:
     """Rows that another model answered: their calls carry a new mark, or the sentinel set says so where none is new."""
-    silent = e.behaviour is not None and (p := e.behaviour.same_version_p) is not None and p <= _ALPHA
+    silent = e.behaviour is not None and (p := e.behaviour.same_version_p) is not None and p <= ALPHA
     before = e.facts.marks_before
     new = sorted(set(e.facts.marks_after) - set(before))
     if silent and not new and e.behaviour is not None:
