@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labelproof.report.drift.batches import MIN_ITEMS, batches_of
-from labelproof.report.drift.measure import measure_drift
+from labelproof.report.drift.measure import EVENTS, measure_drift
 from labelproof.report.drift.read import Traffic, day_start
 from labelproof.report.monitor.model import Measurement, measurement_rows
 from labelproof.spec.monitoring import DRIFT_KINDS
@@ -47,7 +47,7 @@ def test_nothing_is_said_before_there_is_enough(store: TraceStore, folder: Proje
     assert {one.reason for one in empty.values()} == {"nothing has been decided yet"}
     write_days(store, [USUAL] * 5)
     young = seen(store, folder, 4)
-    assert states(young) == {**dict.fromkeys(KINDS, "unknown"), "provider": "quiet"}
+    assert states(young) == {**dict.fromkeys(KINDS, "unknown"), "provider": "quiet", "strategy": "quiet"}
     assert (
         young["text"].reason == f"too little to compare: 5 of 8 days with at least {MIN_ITEMS} new items each"
     )
@@ -61,7 +61,7 @@ def test_usual_days_are_quiet_and_every_query_can_be_run(store: TraceStore, fold
     assert set(states(found).values()) == {"quiet"}
     for kind, one in found.items():
         assert store.query(one.sql, fresh=True).num_rows > 0, kind
-        if kind != "provider":
+        if kind not in EVENTS:
             assert one.evidence is not None
             assert one.evidence_needed == 6 * 365
             assert one.low is not None
@@ -72,7 +72,7 @@ def test_usual_days_are_quiet_and_every_query_can_be_run(store: TraceStore, fold
     assert sum(row["n"] for row in days) == 20 * 120
     store.append("measurements", measurement_rows("mini", list(found.values()), end_of(19)))
     again = store.query("SELECT count(*) AS n FROM current_measurements WHERE kind = 'drift'", fresh=True)
-    assert again.to_pylist() == [{"n": 7}]
+    assert again.to_pylist() == [{"n": 8}]
 
 
 def test_each_shift_is_found_by_its_kind_alone(store: TraceStore, folder: ProjectFolder) -> None:
@@ -182,7 +182,7 @@ def test_a_version_that_nobody_answered_for_alarms_until_somebody_does_or_it_is_
     assert (found.state, found.level, found.strategy_fp) == ("alarm", "minor", "b2:v2")
     assert found.value == pytest.approx(2 / 7, abs=0.01)
     assert found.change_from is not None
-    assert found.change_from.date() == end_of(10).date()
+    assert found.change_from.date() == end_of(9).date()
     assert "nobody compared, approved or promoted it" in found.reason
     (row,) = store.query(
         f"SELECT count(*) AS n FROM ({found.sql}) WHERE strategy_fp = 'b2:v2'", fresh=True
