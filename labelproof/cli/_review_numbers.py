@@ -133,8 +133,9 @@ def _show_plan(project: str, overview: QueueOverview, found: CapacityPlan, now: 
     from rich.markup import escape
     from rich.table import Table
 
+    from labelproof.report.numbers import count
     from labelproof.review.web._view_dashboard import plan_lines
-    from labelproof.review.web._view_words import KIND_WORDS, ago, count
+    from labelproof.review.web._view_words import KIND_WORDS, ago
 
     out = console()
     n_leads = overview.by_state["disputed"] + overview.by_state["escalated"]
@@ -169,7 +170,8 @@ def _show_stats(found: tuple[ReviewerStats, ...], days: int) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from labelproof.review.web._view_words import percent, rate
+    from labelproof.report.numbers import percent
+    from labelproof.review.web._view_words import rate
 
     out = console()
     if not found:

@@ -21,6 +21,7 @@ from labelproof.cli.run import (
     ProjectArgument,
     StoreOption,
 )
+from labelproof.report.numbers import count
 
 if TYPE_CHECKING:
     from labelproof.report.experiments.opening import Opened
@@ -297,11 +298,11 @@ def _agree(opened: Opened, costs: list[ArmCost], *, yes: bool) -> None:
     money = "an unknown price" if cost is None else f"${cost:.4f}"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
-            f"the experiment would make up to {calls:,} calls for {money}, and nobody is here to agree; its plan "
+            f"the experiment would make up to {count(calls)} calls for {money}, and nobody is here to agree; its plan "
             f"{opened.plan.experiment_id} is stored",
             hint="add --yes (and --budget DOLLARS to bound it)",
         )
-    if not typer.confirm(f"Make up to {calls:,} calls for {money}?", err=True):
+    if not typer.confirm(f"Make up to {count(calls)} calls for {money}?", err=True):
         console(stderr=True).print(f"nothing was spent; the plan {opened.plan.experiment_id} stays stored")
         raise typer.Exit(EXIT_USER)
 

@@ -10,6 +10,7 @@ import typer
 
 from labelproof.cli._common import EXIT_NO, console, emit_json, user_errors
 from labelproof.cli.run import JsonOption, ProjectArgument, StoreOption
+from labelproof.report.numbers import count
 
 if TYPE_CHECKING:
     from labelproof.report.training.model import Source, TrainingSet
@@ -147,12 +148,12 @@ def _show(made: TrainingSet, written: Written | None) -> None:
     for name in ("label", *parts):
         table.add_column(name, justify="left" if name == "label" else "right")
     for label in sorted({label for counts in made.balance.values() for label in counts}):
-        table.add_row(Text(one_text(label)), *(f"{made.balance[part].get(label, 0):,}" for part in parts))
-    table.add_row("items", *(f"{len(made.chosen.parts[part]):,}" for part in parts), style="bold")
+        table.add_row(Text(one_text(label)), *(count(made.balance[part].get(label, 0)) for part in parts))
+    table.add_row("items", *(count(len(made.chosen.parts[part])) for part in parts), style="bold")
     out.print(table)
     if made.chosen.left_out:
-        out.print(f"left out of {made.chosen.n_decided:,} decided items:")
+        out.print(f"left out of {count(made.chosen.n_decided)} decided items:")
         for why, n in sorted(made.chosen.left_out.items(), key=lambda pair: -pair[1]):
-            out.print(f"  {n:,} {SAID[why]}")
+            out.print(f"  {count(n)} {SAID[why]}")
     for note in made.notes:
         out.print(Text(one_text(f"mind: {note}")), soft_wrap=True, style="dim")

@@ -12,6 +12,7 @@ import numpy as np
 
 from evaluation.decision_quality import QualityEstimate
 from evaluation.intervals import Estimate
+from labelproof.report.numbers import plain_count as count
 from labelproof.report.quality_data import (
     ANSWER,
     CLASSES,
@@ -300,11 +301,6 @@ def interval_text(estimate: Estimate) -> str:
         return f"no interval: {estimate.reason}"
     low, high = math.floor(1000 * estimate.low + 1e-9) / 10, math.ceil(1000 * estimate.high - 1e-9) / 10
     return f"95 % interval {low:.1f}-{high:.1f}"
-
-
-def count(n: int) -> str:
-    """Return a count with thin groups: 41 300."""
-    return f"{n:,}".replace(",", " ")
 
 
 def _rate_text(estimate: Estimate) -> str:

@@ -11,6 +11,7 @@ from agents.run.workload import Workload
 from evaluation.intervals import Estimate
 from labelproof.report.certify_report import group_name
 from labelproof.report.drift.told import sentinel_lines
+from labelproof.report.numbers import count
 from labelproof.report.rollouts.text import run_lines
 from labelproof.report.scoring import ScoreReport, score_workload
 from labelproof.spec.errors import ConfigError
@@ -86,7 +87,7 @@ class RunReport:
                 "Models",
                 f"{s['model_calls']} calls"
                 + (f", {reused} answers reused from the store" if reused else "")
-                + f", {s['tokens_in']:,} + {s['tokens_out']:,} tokens, {cost}",
+                + f", {count(s['tokens_in'])} + {count(s['tokens_out'])} tokens, {cost}",
             ),
             ("Time", f"{s['elapsed_s']:.1f} s" + _rate(s)),
         ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from labelproof.report.numbers import count
 from labelproof.report.trace import TracedStep
 from labelproof.report.visible_text import Segment, segments
 
@@ -37,12 +38,12 @@ def step_lines(steps: Sequence[TracedStep], *, with_calls: bool) -> tuple[StepLi
             error=step.error,
             cached=step.cache_hit,
             cost=f"${step.cost_usd:.5f}" if step.cost_usd else "-",
-            latency=f"{_count(round(step.latency_ms))} ms" if step.latency_ms else "-",
+            latency=f"{count(round(step.latency_ms))} ms" if step.latency_ms else "-",
             output=json_segments(step.output),
             calls=tuple(
                 {
                     "model": call.model,
-                    "tokens": f"{_count(call.tokens_in or 0)} in, {_count(call.tokens_out or 0)} out",
+                    "tokens": f"{count(call.tokens_in or 0)} in, {count(call.tokens_out or 0)} out",
                     "texts": [
                         (title, segments(text))
                         for title, text in (
@@ -67,7 +68,3 @@ def json_segments(value: Mapping[str, Any] | None) -> tuple[Segment, ...] | None
     if value is None:
         return None
     return segments(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
-def _count(n: int) -> str:
-    return f"{n:,}".replace(",", "\u202f")

@@ -189,7 +189,12 @@ def test_a_version_that_nobody_answered_for_alarms_until_somebody_does_or_it_is_
     ).to_pylist()
     assert row["n"] == 1
     assert seen(store, folder, 18)["strategy"].state == "quiet"  # a week old
-    event = {"rollout_id": ["R-1"], "project": [folder.name], "fp_to": ["b2:v2"], "ts": [end_of(10)]}
+    event: dict[str, list[object]] = {
+        "rollout_id": ["R-1"],
+        "project": [folder.name],
+        "fp_to": ["b2:v2"],
+        "ts": [end_of(10)],
+    }
     store.append("rollouts", {**event, "event": ["rejected"]})
     assert seen(store, folder, 11)["strategy"].state == "alarm"
     store.append("rollouts", {**event, "event": ["promoted"]})
@@ -203,7 +208,12 @@ def test_a_version_that_nobody_answered_for_alarms_until_somebody_does_or_it_is_
 def test_a_comparison_that_said_ship_answers_for_a_version(store: TraceStore, folder: ProjectFolder) -> None:
     write_days(store, [USUAL] * 3)
     write_days(store, [Day(version="b2:v2")], first=3)
-    row = {"project": [folder.name], "fp_a": ["b2:v1"], "fp_b": ["b2:v2"], "ts": [end_of(3)]}
+    row: dict[str, list[object]] = {
+        "project": [folder.name],
+        "fp_a": ["b2:v1"],
+        "fp_b": ["b2:v2"],
+        "ts": [end_of(3)],
+    }
     store.append("comparisons", {**row, "verdict": ["inconclusive"]})
     assert seen(store, folder, 3)["strategy"].state == "alarm"
     store.append("comparisons", {**row, "verdict": ["ship"]})

@@ -106,7 +106,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert shown.exit_code == 1
     assert "\x1b" not in shown.output
     assert "[red]" in shown.output
-    assert "9 (75%)" in shown.output
+    assert "9 (75 %)" in shown.output
     told = json.loads(cli("--store", store, "--json").output)
     assert told["projects"][0]["project"] == "broken"
     assert told["sql"]["work"] == cli("--sql", "work").output.rstrip("\n")

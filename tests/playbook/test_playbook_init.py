@@ -130,7 +130,7 @@ def test_the_commands_tell_the_same_numbers(make_project: MakeProject, store: st
     shown = cli("playbook", "list", "--store", store)
     assert shown.exit_code == 0
     assert f"{100 * kind['effect']:+.1f}" in shown.output
-    assert f"{kind['helps_prob']:.0%}" in shown.output
+    assert f"{100 * kind['helps_prob']:.0f} %" in shown.output
     assert cli("playbook", "list", "--entries", "--store", store).output.count("add critique") == 3
     assert "I²" in cli("playbook", "show", "add critique", "--store", store).output
     entry = kind["entries"][0]

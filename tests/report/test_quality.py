@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from agents.certificates import GroupProof, StoredCertificate, issue, standings
-from labelproof.report.quality import QualityReport, count, interval_text, quality_report
+from labelproof.report.numbers import plain_count as count
+from labelproof.report.quality import QualityReport, interval_text, quality_report
 from labelproof.report.quality_data import filled_in
 from labelproof.report.quality_promises import judge
 from labelproof.spec.project import ProjectFolder

@@ -10,6 +10,7 @@ from labelproof.report.compare import numbers
 from labelproof.report.compare.flips import one_line
 from labelproof.report.compare.model import CompareReport, Flip
 from labelproof.report.compare.words import VERDICTS, changes, flips_line, title, why_line
+from labelproof.report.numbers import count
 
 _ICONS = {"ship": "✅", "regression": "❌", "inconclusive": "⚠️"}
 _PLAIN = re.compile(r"[^\w \u00a0-\uffff]|_", re.ASCII)
@@ -108,7 +109,7 @@ def _flips(report: CompareReport, most: int, with_text: bool) -> list[str]:
     head = ["kind", "item", "gold", "A", "B", "step", "stable?", "gold in doubt"] + ["text"] * with_text
     rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     rows += [f"| {' | '.join(_flip_cells(flip, with_text))} |" for flip in shown]
-    return _folded(f"{len(shown)} of {numbers.count(n_all)} flips", rows)
+    return _folded(f"{len(shown)} of {count(n_all)} flips", rows)
 
 
 def _flip_cells(flip: Flip, with_text: bool) -> list[str]:
@@ -132,7 +133,7 @@ def _slices(report: CompareReport) -> list[str]:
         q_value = "n &lt; 30" if row.small else html.escape(numbers.p_value(row.q_value))
         cells = [
             inert(f"{row.key}={row.value}"),
-            numbers.count(difference.n),
+            count(difference.n),
             numbers.metric_value(difference.metric, difference.value_a),
             numbers.metric_value(difference.metric, difference.value_b),
             numbers.metric_delta(difference),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evaluation.paired import PairedDifference
 from labelproof.report.compare.model import MetricRow, Rerun
+from labelproof.report.numbers import count
 from labelproof.spec.metrics import parse_metric
 
 MINUS = "−"
@@ -27,11 +28,6 @@ def p_value(value: float | None) -> str:
     if value is None:
         return NONE
     return "<.001" if value < 0.001 else share(value)
-
-
-def count(value: int) -> str:
-    """Return `1 980`, with a space that does not break."""
-    return f"{value:,}".replace(",", "\u202f")
 
 
 def metric_value(metric: str, value: float | None) -> str:

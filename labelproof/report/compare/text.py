@@ -13,6 +13,7 @@ from labelproof.report.compare.flips import one_line
 from labelproof.report.compare.markdown import markdown
 from labelproof.report.compare.model import CompareReport, Flip, MetricRow
 from labelproof.report.compare.words import VERDICTS, changes, flips_line, title, why_line
+from labelproof.report.numbers import count
 
 __all__ = ["markdown", "render"]
 WIDTH = 100
@@ -133,7 +134,7 @@ def _slices(report: CompareReport) -> RenderableType:
         difference = row.difference
         table.add_row(
             Text(one_line(f"{row.key}={row.value}")),
-            numbers.count(difference.n),
+            count(difference.n),
             numbers.metric_value(difference.metric, difference.value_a),
             numbers.metric_value(difference.metric, difference.value_b),
             Text(numbers.metric_delta(difference)),

@@ -7,7 +7,8 @@ from typing import Any
 from agents.snapshots import Absent, StepChange
 from labelproof.report.compare.flips import one_line
 from labelproof.report.compare.model import CompareReport
-from labelproof.report.compare.numbers import MINUS, count, floor, share
+from labelproof.report.compare.numbers import MINUS, floor, share
+from labelproof.report.numbers import count
 
 VERDICTS = {"ship": "SHIP", "regression": "REGRESSION", "inconclusive": "NOT YET"}
 _MOST_CHANGES = 6

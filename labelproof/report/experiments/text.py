@@ -10,6 +10,7 @@ from labelproof.report.experiments.labels import LabelStatus
 from labelproof.report.experiments.plan import Plan
 from labelproof.report.experiments.run import ArmCost, ExperimentResult
 from labelproof.report.experiments.state import ArmState, Outcome
+from labelproof.report.numbers import count
 from labelproof.report.run_report import REVIEW_URL
 from labelproof.spec.hashing import short
 from labelproof.spec.metrics import parse_metric
@@ -65,11 +66,11 @@ def cost_rows(costs: Sequence[ArmCost]) -> Sequence[Sequence[str]]:
         rows.append(
             (
                 one.todo.title,
-                f"{one.plan.n_items:,}",
-                f"{most}{one.plan.n_calls:,}",
-                f"{sum(step.n_reused for step in steps):,}",
-                f"{sum(step.tokens_in for step in steps):,}",
-                f"{sum(step.tokens_out for step in steps):,}",
+                count(one.plan.n_items),
+                f"{most}{count(one.plan.n_calls)}",
+                count(sum(step.n_reused for step in steps)),
+                count(sum(step.tokens_in for step in steps)),
+                count(sum(step.tokens_out for step in steps)),
                 "unknown" if cost is None else f"${cost:.4f}",
             )
         )
@@ -88,7 +89,7 @@ def cost_sentence(costs: Sequence[ArmCost], budget_usd: float | None) -> str:
         return "Every arm has answered everything: only the comparison is left."
     calls, cost = sum(one.plan.n_calls for one in costs), total_cost(costs)
     money = "cost unknown (no price for a model)" if cost is None else f"${cost:.4f}"
-    text = f"In all at most {calls:,} calls, {money}; steps that arms share are paid once."
+    text = f"In all at most {count(calls)} calls, {money}; steps that arms share are paid once."
     if budget_usd is not None and cost is not None and cost > budget_usd:
         text += f" That is more than the budget of ${budget_usd:g}: it may stop before the end, and go on with a larger one."
     return text

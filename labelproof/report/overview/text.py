@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labelproof.report.compare.text import one_text
+from labelproof.report.numbers import count, percent
 from labelproof.report.overview.read import Overview
 from labelproof.report.overview.words import (
     cost_words,
@@ -79,9 +80,9 @@ def _heat(found: Overview) -> Table:
             for row in rows
         ]
         table.add_row(Text(one_text(cause)), *cells)
-    table.add_row(Text("errors", "dim"), *(Text(f"{row.n_errors:,}", "dim") for row in rows))
+    table.add_row(Text("errors", "dim"), *(Text(count(row.n_errors), "dim") for row in rows))
     return table
 
 
 def _cell(n: int, total: int) -> str:
-    return f"{n:,} ({n / total:.0%})" if n else "-"
+    return f"{count(n)} ({percent(n / total, 0)})" if n else "-"

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from labelproof.report.numbers import count, percent
 from labelproof.report.overview.read import DAYS, ProjectRow, Quality
 from labelproof.spec.monitoring import Level
-
-
-def percent(value: float | None) -> str:
-    """Return `96.2 %`; a dash for None."""
-    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def quality_words(quality: Quality | None) -> str:
@@ -25,7 +21,7 @@ def quality_words(quality: Quality | None) -> str:
         if quality.low is None or quality.high is None
         else f"{100 * quality.low:.1f} to {100 * quality.high:.1f}; "
     )
-    return f"{percent(quality.value)} ({span}n = {quality.n:,})"
+    return f"{percent(quality.value)} ({span}n = {count(quality.n)})"
 
 
 def promise_words(quality: Quality | None) -> str:
@@ -36,9 +32,11 @@ def promise_words(quality: Quality | None) -> str:
 
 
 def coverage_words(row: ProjectRow) -> str:
-    """Return `68.3 % of 41,300`."""
+    """Return `68.3 % of 41 300`."""
     return (
-        f"no work in {DAYS} days" if row.coverage is None else f"{percent(row.coverage)} of {row.n_decided:,}"
+        f"no work in {DAYS} days"
+        if row.coverage is None
+        else f"{percent(row.coverage)} of {count(row.n_decided)}"
     )
 
 
@@ -46,7 +44,7 @@ def cost_words(row: ProjectRow) -> str:
     """Return `$0.41`; with how many prices are known where some are not."""
     if row.cost_per_1000 is None:
         return "no price known" if row.n_decided else "-"
-    some = "" if row.n_priced == row.n_decided else f" ({row.n_priced:,} priced)"
+    some = "" if row.n_priced == row.n_decided else f" ({count(row.n_priced)} priced)"
     return f"${row.cost_per_1000:,.2f}{some}"
 
 

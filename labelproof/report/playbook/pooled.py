@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from evaluation.meta_analysis import FEWEST, MetaAnalysis, random_effects
+from labelproof.report.numbers import percent
 from labelproof.report.playbook.entries import Entry
 from labelproof.report.playbook.traits import Traits, is_similar
 
@@ -88,7 +89,7 @@ class Advice:
                 f"{self.n_entries} measured changes)."
             )
         best = self.ranked[0]
-        chance = "" if best.helps_prob is None else f", {best.helps_prob:.0%} likely to help here"
+        chance = "" if best.helps_prob is None else f", {percent(best.helps_prob, 0)} likely to help here"
         mean = best.meta.mean or 0.0
         return f"Try first: {best.kind} ({100 * mean:+.1f} points of {self.metric} on average in {best.n_projects} projects{chance})."
 

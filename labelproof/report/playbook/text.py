@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labelproof.report.compare.text import one_text
+from labelproof.report.numbers import count, percent
 from labelproof.report.playbook.entries import Entry
 from labelproof.report.playbook.pooled import Advice, KindEffect
 from labelproof.spec.metrics import OPEN_ENDED, parse_metric
@@ -42,7 +43,7 @@ def kinds_table(kinds: Sequence[KindEffect]) -> Table:
             amount(meta.mean, one.metric),
             between(meta.low, meta.high, one.metric),
             between(meta.prediction_low, meta.prediction_high, one.metric),
-            "-" if one.helps_prob is None else f"{one.helps_prob:.0%}",
+            "-" if one.helps_prob is None else percent(one.helps_prob, 0),
             "-" if one.cost_ratio is None else f"x {one.cost_ratio:.2g}",
         )
     return table
@@ -61,7 +62,7 @@ def entries_table(entries: Sequence[Entry]) -> Table:
             _line(f"{entry.strategy_b} against {entry.strategy_a}"),
             amount(entry.effect, entry.metric),
             between(entry.low, entry.high, entry.metric),
-            f"{entry.n_items:,}",
+            count(entry.n_items),
             _line(entry.verdict + (", shipped" if entry.shipped else "")),
             _line(entry.origin),
         )
@@ -77,7 +78,7 @@ def entry_text(entry: Entry, *, program: str) -> RenderableType:
         ),
         _line(
             f"{amount(entry.effect, entry.metric)} {unit(entry.metric)} (95 % interval "
-            f"{between(entry.low, entry.high, entry.metric)}; {entry.n_items:,} items; standard error "
+            f"{between(entry.low, entry.high, entry.metric)}; {count(entry.n_items)} items; standard error "
             f"{'-' if entry.standard_error is None else format(entry.standard_error, '.4f')}); verdict {entry.verdict or '-'}"
         ),
         _line(f"project: {entry.traits.says}"),
@@ -120,7 +121,9 @@ def kind_text(one: KindEffect, *, program: str) -> RenderableType:
         lines.append(Text(meta.reason, "dim"))
     if meta.i2 is not None:
         lines.append(
-            Text(f"I² {meta.i2:.0%}: share of the variation between projects that is not chance", "dim")
+            Text(
+                f"I² {percent(meta.i2, 0)}: share of the variation between projects that is not chance", "dim"
+            )
         )
     if one.n_shipped and one.shipped_mean is not None and one.n_shipped < len(one.entries):
         lines.append(
@@ -150,7 +153,7 @@ def advice_text(advice: Advice, *, program: str) -> RenderableType:
             meta = one.meta
             table.add_row(
                 _line(one.kind),
-                "too few to say" if one.helps_prob is None else f"{one.helps_prob:.0%}",
+                "too few to say" if one.helps_prob is None else percent(one.helps_prob, 0),
                 amount(meta.mean, one.metric),
                 between(meta.low, meta.high, one.metric),
                 between(meta.prediction_low, meta.prediction_high, one.metric),

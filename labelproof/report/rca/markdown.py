@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from labelproof.report.numbers import percent
+from labelproof.report.numbers import plain_count as count
 from labelproof.report.rca.model import RootCauseReport
 from labelproof.report.rca.text import one_line_of, p_words, status_words
-from labelproof.report.rca.words import count, interval, percent, points, rate_words
+from labelproof.report.rca.words import interval, points, rate_words
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@-])")
 

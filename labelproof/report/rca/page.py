@@ -12,12 +12,13 @@ from markupsafe import Markup
 
 from labelproof.report.compare.page.pictures import themed
 from labelproof.report.compare.page.view import ASSETS, TEMPLATES
+from labelproof.report.numbers import percent
 from labelproof.report.plots import Plot
 from labelproof.report.rca.metrics import parse_words
 from labelproof.report.rca.model import NAMES, ErrorCase, RootCauseReport
 from labelproof.report.rca.plots import change_plot, slices_plot
 from labelproof.report.rca.text import p_words, status_words
-from labelproof.report.rca.words import interval, percent, points
+from labelproof.report.rca.words import interval, points
 from labelproof.report.visible_text import segments
 
 OWN = Path(__file__).parent / "templates"

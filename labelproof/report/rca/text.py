@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from labelproof.report.compare.flips import one_line
+from labelproof.report.numbers import percent
+from labelproof.report.numbers import plain_count as count
 from labelproof.report.rca.model import CauseRow, RootCauseReport
-from labelproof.report.rca.words import count, interval, percent, points, rate_words
+from labelproof.report.rca.words import interval, points, rate_words
 
 WIDTH = 100
 _HEAD = 9

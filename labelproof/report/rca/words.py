@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from labelproof.report.numbers import percent
+from labelproof.report.numbers import plain_count as count
 from labelproof.report.plots._units import MINUS
 from labelproof.report.rca.metrics import parse_words
 from labelproof.report.rca.model import CauseRow, RateOf, RootCauseReport
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """Return "96.2 %"; "-" for None."""
-    return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def points(value: float | None, *, unit: bool = True) -> str:
@@ -39,11 +36,6 @@ def rate_words(rate: RateOf | None) -> str:
         f"{percent(rate.value)} (95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f}; "
         f"{count(rate.n)} known of {count(rate.population)})"
     )
-
-
-def count(n: int) -> str:
-    """Return a count with thin groups: 41 300."""
-    return f"{n:,}".replace(",", " ")
 
 
 def headline(report: RootCauseReport) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from labelproof.report.numbers import count, percent
 from labelproof.report.training.model import SAID, TrainingSet
 
 _FOR = {
@@ -55,15 +56,15 @@ def card(made: TrainingSet, version: int, now: datetime) -> str:
         "",
         "## What was left out",
         "",
-        f"Of {made.chosen.n_decided:,} decided items:",
+        f"Of {count(made.chosen.n_decided)} decided items:",
         "",
         *[
-            f"- {n:,} {SAID[why]}"
+            f"- {count(n)} {SAID[why]}"
             for why, n in sorted(made.chosen.left_out.items(), key=lambda pair: -pair[1])
         ],
         "",
         (
-            f"{made.chosen.n_gold:,} gold texts (all splits but the examples) were compared with: none of them, nor a text of "
+            f"{count(made.chosen.n_gold)} gold texts (all splits but the examples) were compared with: none of them, nor a text of "
             f"similarity {rules.near:g} or more to one, nor a text that holds one, is in the set. Similarity is that of "
             "character 5-grams (Jaccard); disguises (look-alike letters, signs between letters, hidden characters) do not count."
         ),
@@ -71,7 +72,7 @@ def card(made: TrainingSet, version: int, now: datetime) -> str:
         "## How it is divided",
         "",
         (
-            f"Groups of like texts{_by(rules.group)} stay together; {rules.val_share:.0%} of the groups are for validation and as "
+            f"Groups of like texts{_by(rules.group)} stay together; {percent(rules.val_share, 0)} of the groups are for validation and as "
             f"many are kept for evaluation sets (seed {rules.seed})."
         ),
         "",
@@ -112,7 +113,7 @@ def _by(group: str | None) -> str:
 
 def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> list[str]:
     def line(cells: Sequence[object]) -> str:
-        return f"| {' | '.join(_md(f'{cell:,}' if isinstance(cell, int) else str(cell)) for cell in cells)} |"
+        return f"| {' | '.join(_md(count(cell) if isinstance(cell, int) else str(cell)) for cell in cells)} |"
 
     return [line(head), line(["---"] * len(head)), *(line(row) for row in rows)]
 

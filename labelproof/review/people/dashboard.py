@@ -15,7 +15,8 @@ from evaluation.agreement import krippendorff_alpha, percent_agreement
 from evaluation.intervals import Estimate, undefined, wilson
 from evaluation.votes import VoteTable
 from labelproof.report.certificate_list import certificate_list
-from labelproof.report.quality import count, interval_text, percent, quality_report
+from labelproof.report.numbers import plain_count as count
+from labelproof.report.quality import interval_text, percent, quality_report
 from labelproof.report.quality_data import filled_in
 from labelproof.review.people import _dashboard_sql as queries
 from labelproof.review.queue import QueueOverview

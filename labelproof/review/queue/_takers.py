@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from labelproof.report.numbers import count
 from labelproof.review.model import NothingToDo, Reviewer, VoteRole
 from labelproof.review.queue._shelves import Shelf
 from labelproof.spec.labels import Severity
@@ -128,4 +129,4 @@ class Obstacles:
 
 
 def _tasks(n: int) -> str:
-    return f"{n:,} task" if n == 1 else f"{n:,} tasks"
+    return f"{count(n)} task" if n == 1 else f"{count(n)} tasks"

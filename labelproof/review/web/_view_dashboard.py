@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labelproof.report.numbers import count
 from labelproof.review.people import ASSUMED, CapacityPlan, Dashboard, Panel, Span, hours_text
-from labelproof.review.web._view_words import KIND_WORDS, at_time, count
+from labelproof.review.web._view_words import KIND_WORDS, at_time
 
 _BAR_HEIGHT = 48
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evaluation.intervals import Estimate
+from labelproof.report.numbers import count, percent
 from labelproof.review.people import FallTest, ReviewerStats
-from labelproof.review.web._view_words import at_time, count, percent, rate
+from labelproof.review.web._view_words import at_time, rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

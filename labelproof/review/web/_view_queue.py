@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from labelproof.report.numbers import count
 from labelproof.review.model import FOR_LEADS, Progress, Reviewer
 from labelproof.review.queue import QueueOverview
-from labelproof.review.web._view_words import KIND_WORDS, ago, count, open_words, rough, span
+from labelproof.review.web._view_words import KIND_WORDS, ago, open_words, rough, span
 from labelproof.spec.labels import Severity
 from labelproof.spec.review import SEVERITIES
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from evaluation.intervals import Estimate
+from labelproof.report.numbers import count, percent
 from labelproof.review._desk_show import rounded_up
 from labelproof.review.model import Progress
 
@@ -31,11 +32,6 @@ ANSWER_WORDS: Mapping[str, str] = {
     "unclear": "guideline unclear",
     "withdrawn": "taken back",
 }
-
-
-def count(n: int) -> str:
-    """Return a count in groups of three: 41 300, with spaces that do not break."""
-    return f"{n:,}".replace(",", "\u202f")
 
 
 def span(seconds: float) -> str:
@@ -66,11 +62,6 @@ def due(at: datetime, now: datetime) -> str:
 def at_time(at: datetime | None) -> str:
     """Return a time to the minute, in UTC."""
     return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share as a percentage with one decimal."""
-    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def rate(estimate: Estimate | None) -> str:

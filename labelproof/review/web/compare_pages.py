@@ -29,7 +29,8 @@ from labelproof.report.compare.page.stored import (
 )
 from labelproof.report.compare.page.traces import trace_pair
 from labelproof.report.compare.page.view import VERDICTS, page_values
-from labelproof.review.web._view_words import at_time, count
+from labelproof.report.numbers import count
+from labelproof.review.web._view_words import at_time
 from labelproof.review.web.context import Context, lead_only
 from labelproof.spec.errors import ConfigError
 from labelproof.spec.hashing import short

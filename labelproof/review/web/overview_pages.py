@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
 
+from labelproof.report.numbers import count, percent
 from labelproof.report.overview.read import CAUSE_DAYS, DAYS, Overview, ProjectRow, read_overview, statement
 from labelproof.report.overview.words import (
     cost_words,
@@ -50,7 +51,7 @@ def overview_page(ctx: Lead) -> HTMLResponse:
             "missing": missing,
             "heat": _heat(found),
             "heat_projects": [row.project for row in found.rows if row.heat],
-            "heat_totals": [f"{row.n_errors:,}" for row in found.rows if row.heat],
+            "heat_totals": [count(row.n_errors) for row in found.rows if row.heat],
             "days": DAYS,
             "cause_days": CAUSE_DAYS,
             "n_targets": sum(row.n_targets for row in found.rows),
@@ -92,8 +93,8 @@ def _heat(found: Overview) -> list[dict[str, Any]]:
             "cause": cause,
             "cells": [
                 {
-                    "n": f"{row.heat.get(cause, 0):,}",
-                    "share": f"{row.heat.get(cause, 0) / row.n_errors:.0%}" if row.heat.get(cause) else "",
+                    "n": count(row.heat.get(cause, 0)),
+                    "share": percent(row.heat.get(cause, 0) / row.n_errors, 0) if row.heat.get(cause) else "",
                     "level": heat_level(row.heat.get(cause, 0), row.n_errors),
                     "project": row.project,
                 }

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from labelproof.report.numbers import count
 from labelproof.review.model import Assignment, NotAllowed, NothingToDo, ReviewError
 from labelproof.review.web._handles import answered_task, handle_of, task_behind
 from labelproof.review.web._requests import ReleaseIn, VoteIn, read, read_leases
@@ -22,7 +23,7 @@ from labelproof.review.web._view_queue import (
     time_left,
 )
 from labelproof.review.web._view_task import N_DIGITS, task_view
-from labelproof.review.web._view_words import break_line, count, open_words, progress_line
+from labelproof.review.web._view_words import break_line, open_words, progress_line
 from labelproof.review.web.context import Context, context_of
 from labelproof.spec.errors import ConfigError, LabelproofError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from labelproof.report.compare.model import CompareReport, Flip
-from labelproof.report.compare.page.words import count
+from labelproof.report.numbers import count
 from labelproof.report.visible_text import Segment, excerpt
 
 Show = Literal["all", "broke", "fixed", "both_wrong", "no_gold", "unstable", "disputed"]

@@ -15,7 +15,7 @@ from labelproof.report.compare.page.flips import flip_views, n_flips, spread
 from labelproof.report.compare.page.pictures import NAMES, picture_of
 from labelproof.report.compare.page.traces import TracePair, trace_pair
 from labelproof.report.compare.page.view import ASSETS, TEMPLATES, page_values
-from labelproof.report.compare.page.words import count
+from labelproof.report.numbers import count
 from labelproof.spec.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from agents.snapshots import ABSENT, StepChange
 from labelproof.report.compare.model import CompareReport, MetricRow
 from labelproof.report.compare.page.flips import counted, n_flips
 from labelproof.report.compare.page.pictures import primary_row, side_names
-from labelproof.report.compare.page.words import count
+from labelproof.report.numbers import count
 from labelproof.report.plots._units import (
     delta_words,
     direction,
