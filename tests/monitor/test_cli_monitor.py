@@ -19,6 +19,7 @@ from labelproof.report.monitor.history import series_of, series_plot, sparkline
 from labelproof.report.monitor.run import monitor as run_monitor
 from labelproof.report.monitor.run import note_told
 from labelproof.report.monitor.text import event_line, evidence_bar, evidence_share, markdown
+from labelproof.report.monitor.values import change_interval_text, change_text
 from labelproof.spec.project import ProjectFolder, find_project
 from labelproof.store import TraceStore, open_store
 from tests.monitor.monitor_world import day, watched_project, work
@@ -267,3 +268,23 @@ def test_a_number_never_measured_has_no_picture(store: TraceStore, folder: Proje
 
     with pytest.raises(ConfigError, match="never been measured"):
         series_plot(series_of(store, find_project(str(folder.folder)).name, "coverage"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "value", "words", "band"),
+    [
+        ("drift", "language", 0.00619, "0.6 % moved", "0.0 to 2.2"),
+        ("drift", "text", 0.494, "AUC 0.49", "0.00 to 0.02"),
+        ("drift", "provider", 0.16, "16.0 % of calls", "0.0 to 2.2"),
+        ("drift", "strategy", 1.0, "100.0 % of decisions", "0.0 to 2.2"),
+        ("sentinel", "answers", 0.025, "2.5 % flipped", "0.0 to 2.2"),
+        ("sentinel", "accuracy", -0.05, "-5.0 points", "0.0 to 2.2"),
+        ("drift", "confidence", None, "-", "0.0 to 2.2"),
+    ],
+)
+def test_how_large_a_change_is_has_its_unit(
+    kind: str, subject: str, value: float | None, words: str, band: str
+) -> None:
+    assert change_text(kind, subject, value) == words
+    assert change_interval_text(kind, subject, 0.0, 0.0224) == band
+    assert change_interval_text(kind, subject, None, None) == ""

@@ -180,7 +180,7 @@ def evidence_numbers(finding: Finding) -> list[tuple[str, str]]:
     """Return (name, value) of the evidence's single numbers, words and short lists, for people."""
     found = []
     for key, value in finding.evidence.items():
-        if key in ("sql", "items", "n_items", "strategy_fp") or value in (None, "", [], {}):
+        if key in ("sql", "items", "n_items", "strategy_fp", "contact") or value in (None, "", [], {}):
             continue
         if not isinstance(value, Mapping):
             found.append((key.replace("_", " "), number_text(value)))

@@ -10,7 +10,13 @@ from datetime import datetime
 from labelproof.report.monitor.alarms import Alarm, owner_of
 from labelproof.report.monitor.model import AlarmEvent, Measurement
 from labelproof.report.monitor.run import MonitorReport
-from labelproof.report.monitor.values import interval_text, value_text
+from labelproof.report.monitor.values import (
+    change_interval_text,
+    change_text,
+    count_text,
+    interval_text,
+    value_text,
+)
 from labelproof.spec.project import ProjectFolder
 
 BAR_CELLS = 8
@@ -54,9 +60,11 @@ def rows_of(
             subject=one.subject,
             value=value_text(one.subject, one.value)
             if one.kind in ("target", "volume")
-            else _plain_number(one.value),
-            interval=interval_text(one.subject, one.low, one.high),
-            n=f"{one.n:,}".replace(",", " "),
+            else change_text(one.kind, one.subject, one.value),
+            interval=interval_text(one.subject, one.low, one.high)
+            if one.kind in ("target", "volume")
+            else change_interval_text(one.kind, one.subject, one.low, one.high),
+            n=count_text(one.n),
             promise=promise_text(one),
             state=one.state,
             share=evidence_share(one.evidence, one.evidence_needed),
@@ -191,7 +199,3 @@ def stamp(when: datetime | None) -> str:
 def escaped(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
     return " ".join(text.split()).translate(_MARKDOWN)
-
-
-def _plain_number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"

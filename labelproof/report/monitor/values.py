@@ -37,6 +37,35 @@ def interval_text(metric: str, low: float | None, high: float | None) -> str:
     return f"{low:.3g} to {high:.3g}"
 
 
+CHANGES: dict[tuple[str, str], str] = {
+    ("drift", "provider"): "of calls",
+    ("drift", "strategy"): "of decisions",
+    ("drift", "text"): "AUC",
+    ("sentinel", "answers"): "flipped",
+    ("sentinel", "accuracy"): "points",
+}
+"""(kind, subject) of drift and sentinel -> what its number is; the others are shares of the work that moved."""
+
+
+def change_text(kind: str, subject: str, value: float | None) -> str:
+    """Return how large a change is: "0.6 % moved", "AUC 0.49", "2.5 % flipped", "+1.5 points"; "-" for None."""
+    if value is None:
+        return "-"
+    what = CHANGES.get((kind, subject), "moved")
+    if what == "AUC":
+        return f"AUC {value:.2f}"
+    return f"{100 * value:+.1f} points" if what == "points" else f"{100 * value:.1f} % {what}"
+
+
+def change_interval_text(kind: str, subject: str, low: float | None, high: float | None) -> str:
+    """Return the interval in the same unit, "0.0 to 2.3"; "" without one."""
+    if low is None or high is None:
+        return ""
+    if CHANGES.get((kind, subject)) == "AUC":
+        return f"{low:.2f} to {high:.2f}"
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
 def estimate_text(metric: str, found: Estimate) -> str:
     """Return value, interval and n in words."""
     band = interval_text(metric, found.low, found.high)
