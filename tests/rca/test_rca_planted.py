@@ -143,6 +143,8 @@ def test_a_silent_swap_is_named_by_the_frozen_items_and_without_them_it_stays_un
     )
     assert row.action is not None
     assert "under the same name" in row.action.what
+    assert not row.by_timing
+    assert not report_of("provider").explaining[0].by_timing
     mute = report_of("silent", sentinel=False)
     assert mute.worse
     assert mute.first_cause is None

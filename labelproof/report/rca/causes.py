@@ -18,6 +18,7 @@ from evaluation.multiple_testing import benjamini_hochberg
 from labelproof.report.rca.data import Bools, Floats
 from labelproof.report.rca.evidence import Evidence, Mark
 from labelproof.report.rca.model import CAUSES, NAMES, Cause, CauseRow, ErrorCase, Status
+from labelproof.report.rca.same_items import ALPHA as TOLD
 from labelproof.report.rca.same_items import Behaviour
 
 ALPHA = 0.05
@@ -186,12 +187,18 @@ def _cause_row(one: Tested, mine: Sequence[int], evidence: Evidence, behaviour: 
         explained=None if one.status == "unmeasured" else found.explained,
         low=None if one.status == "unmeasured" else found.low,
         high=None if one.status == "unmeasured" else found.high,
-        by_timing=found.by_timing,
+        by_timing=found.by_timing and not _confirmed(one.mark.cause, behaviour),
         covered_by=one.covered_by,
         line="",
         items=tuple(dict.fromkeys(evidence.rows[i].item_id for i in mine)),
     )
     return replace(row, line=_line(row, one, behaviour))
+
+
+def _confirmed(cause: Cause, behaviour: Behaviour | None) -> bool:
+    """Whether the frozen items, too, say that the model answers otherwise: then it is not known by timing alone."""
+    p = None if behaviour is None else behaviour.same_version_p
+    return cause == "provider_change" and p is not None and p <= TOLD
 
 
 def _unexplained(mine: Sequence[int], evidence: Evidence) -> CauseRow:

@@ -16,6 +16,7 @@ from evaluation.sentinel_flips import PRIOR_ANSWERS, PRIOR_FLIPS, rules_out_chan
 from labelproof.report.rca import queries as sql
 from labelproof.report.rca.facts import Facts, VersionFacts
 from labelproof.report.rca.periods import Period
+from labelproof.report.rca.words import interval, points
 from labelproof.spec.hashing import short
 from labelproof.store import TraceStore
 
@@ -227,6 +228,6 @@ def _versions(store: TraceStore, project: str, old: VersionFacts, new: VersionFa
 def _paired(same: SameItems) -> str:
     low, high = (float(end) for end in tango_interval(same.gained, same.lost, same.n))
     return (
-        f"on {same.n} with gold {same.gained} became right and {same.lost} wrong: {100 * same.difference:+.1f} points "
-        f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+        f"on {same.n} with gold {same.gained} became right and {same.lost} wrong: {points(same.difference, unit=False)} "
+        f"points {interval(low, high)}"
     )
