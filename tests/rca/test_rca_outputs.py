@@ -213,6 +213,7 @@ def test_no_answer_says_what_is_missing(place: Path) -> None:
         found = analyse(store, _folder(place), earlier=LATER, later=nothing, now=NOW)
         assert found.exit_code == 2
         assert "nothing was decided in later" in found.headline
+        assert "decisions lie between 2026-10-05 and 2026-10-1" in found.headline
         assert "Cannot be answered" in _printed(found)
         assert "Cannot be answered" in page_html(found)
         assert "Cannot be answered" in markdown(found)

@@ -150,10 +150,10 @@ def _with_truth(
             shown = _shown(sql.GOLD, project, later, most=MOST_ROWS, gold_fp=at[True], last_gold_fp=at[True])
             return gold, "gold", {"rows": shown}, None
     if not sum(counts[True].values()):
-        reason = f"nothing was decided in {later.name} ({later.dates})"
+        reason = f"nothing was decided in {later.name} ({later.dates}){_span(store, project)}"
     elif not all(sum(counts[is_later].values()) for _, is_later in periods):
         first = periods[0][0]
-        reason = f"nothing was decided in {first.name} ({first.dates})"
+        reason = f"nothing was decided in {first.name} ({first.dates}){_span(store, project)}"
     else:
         least = " and ".join(f"{judged[is_later]} in {period.name}" for period, is_later in periods)
         reason = (
@@ -161,6 +161,14 @@ def _with_truth(
             "(labelproof serve), or add gold"
         )
     return people, "people", statements, reason
+
+
+def _span(store: TraceStore, project: str) -> str:
+    """Return when there were decisions."""
+    (row,) = store.query(sql.SPAN, {"project": project}, fresh=True, only=_READS).to_pylist()
+    if row["first"] is None:
+        return "; nothing has been decided at all: run `labelproof run` first"
+    return f"; decisions lie between {row['first']:%Y-%m-%d} and {row['last']:%Y-%m-%d}"
 
 
 def _gold_at(versions: Sequence[Mapping[str, Any]], end: datetime) -> str:

@@ -12,6 +12,9 @@ decided AS (
     ) = 1
 )
 """
+SPAN = """SELECT min(ts) AS first, max(ts) AS last FROM decisions
+WHERE run_id IN (SELECT run_id FROM runs WHERE project = $project)
+"""
 COUNTS = (
     _DECIDED
     + """SELECT decision, count(*) AS n, count(*) FILTER (audited) AS n_audited
