@@ -206,18 +206,28 @@ def test_a_version_that_nobody_answered_for_alarms_until_somebody_does_or_it_is_
 
 
 def test_a_comparison_that_said_ship_answers_for_a_version(store: TraceStore, folder: ProjectFolder) -> None:
-    write_days(store, [USUAL] * 3)
-    write_days(store, [Day(version="b2:v2")], first=3)
+    write_days(store, [USUAL] * 8)
+    write_days(store, [Day(version="b2:v2")], first=8)
     row: dict[str, list[object]] = {
         "project": [folder.name],
         "fp_a": ["b2:v1"],
         "fp_b": ["b2:v2"],
-        "ts": [end_of(3)],
+        "ts": [end_of(8)],
     }
     store.append("comparisons", {**row, "verdict": ["inconclusive"]})
-    assert seen(store, folder, 3)["strategy"].state == "alarm"
+    assert seen(store, folder, 8)["strategy"].state == "alarm"
     store.append("comparisons", {**row, "verdict": ["ship"]})
-    assert "said ship" in seen(store, folder, 3)["strategy"].reason
+    assert "said ship" in seen(store, folder, 8)["strategy"].reason
+
+
+def test_a_project_that_is_being_set_up_may_change_its_strategy(
+    store: TraceStore, folder: ProjectFolder
+) -> None:
+    write_days(store, [USUAL] * 2)
+    write_days(store, [Day(version="b2:v2")], first=2)
+    found = seen(store, folder, 2)["strategy"]
+    assert found.state == "quiet"
+    assert "set up" in found.reason
 
 
 def test_an_alarm_stays_until_the_traffic_returns_or_is_the_new_normal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from labelproof.report.drift.read import DAY, MINE, with_values
@@ -37,14 +37,16 @@ def measure_version(
 
     ``value``: share of the window's decisions that it made. Answered for: promoted, approved or a canary (`labelproof
     rollout`, `promote`), or a comparison that said ship. The alarm ends with any of these, when another
-    version decides again, or when the version is ``window_days`` old: what it does is known by then.
+    version decides again, or when the version is ``window_days`` old: what it does is known by then. A project whose first
+    decision was less than ``window_days`` before the change is still being set up, and does not alarm.
     """
-    window = now - folder.spec.monitoring.window_days * DAY
+    length = folder.spec.monitoring.window_days * DAY
+    window = now - length
     params: dict[str, Any] = {"project": folder.name, "window": window, "until": now}
     rows = store.query(VERSIONS, params, fresh=True).to_pylist()
     own = next((row for row in rows if row["strategy_fp"] == version), None)
     total = sum(row["n_window"] for row in rows)
-    state, reason = _said(rows, own, window)
+    state, reason = _said(rows, own, window, length)
     is_alarm = state == "alarm" and own is not None
     return Measurement(
         kind="drift",
@@ -66,7 +68,7 @@ def measure_version(
 
 
 def _said(
-    rows: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | None, window: datetime
+    rows: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | None, window: datetime, length: timedelta
 ) -> tuple[Any, str]:
     """State and reason."""
     if own is None:
@@ -82,6 +84,8 @@ def _said(
         return "quiet", f"{name} decides since {since}, and a comparison said ship"
     if own["first_ts"] < window:
         return "quiet", f"{name} decides since {since}"
+    if own["first_ts"] - rows[0]["first_ts"] < length:
+        return "quiet", f"{name} decides since {since}; the project was still being set up"
     old = _name(max(before, key=lambda row: row["last_ts"]))
     return "alarm", (
         f"{name} decides since {since} in place of {old}, and nobody compared, approved or promoted it: "
