@@ -11,7 +11,7 @@ from agents.run.workload import Workload
 from evaluation.intervals import Estimate
 from labelproof.report.certify_report import group_name
 from labelproof.report.drift.told import sentinel_lines
-from labelproof.report.numbers import count
+from labelproof.report.numbers import plain_count as count
 from labelproof.report.rollouts.text import run_lines
 from labelproof.report.scoring import ScoreReport, score_workload
 from labelproof.spec.errors import ConfigError

@@ -39,7 +39,7 @@ ARGS = (
 )
 OPEN = f"{NO_CHECKS}, care: {{blur: never}}"
 """Review settings under which the text is there at once."""
-WAIT_MS = 15_000
+WAIT_MS = 120_000
 """Longest wait for anything in a page; only a failure takes that long."""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from labelproof.report.compare.page import page_html, picture_of
 from tests.report.compare_factory import flips, million, report
-from tests.review.browser_helpers import MakeSite, did_nothing_odd
+from tests.review.browser_helpers import WAIT_MS, MakeSite, did_nothing_odd
 from tests.review.compare_rows import add_arms, add_comparison, report_on
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Any]:
         path = tmp_path / "page.html"
         path.write_text(text, encoding="utf-8")
         context = browser.new_context(**options)
+        context.set_default_timeout(WAIT_MS)
         contexts.append(context)
         page = context.new_page()
         said: list[str] = []

@@ -39,7 +39,7 @@ def test_a_lead_sees_their_projects_with_numbers_and_statements(site: Pages) -> 
     shown = page(site)
     for words in (
         "96.2 % (95.1 to 97.1; n = 600)", "≥ 95 %: breached", "68.0 % of 100", "$0.40", "2 critical", "1 critical",
-        "finished 3 h ago", 'class="heat-4"', "75%", "FROM current_measurements", "TIMESTAMPTZ",
+        "finished 3 h ago", 'class="heat-4"', "75 %", "FROM current_measurements", "TIMESTAMPTZ",
     ):  # fmt: skip
         assert words in shown
     assert "not_theirs" not in shown
