@@ -38,7 +38,6 @@ def test_signing_in_takes_the_reviewer_where_they_wanted_to_go_and_out_again(mak
     fill_login(page, "ann", "not the password")
     assert "do not belong together" in page.inner_text("[role=alert]")
     assert page.input_value("#name") == "ann"
-    watched.console.clear()  # browsers note the 401
     fill_login(page, "ann")
     page.wait_for_url("**/p/mini/task")
     assert task_of(page)
@@ -48,6 +47,9 @@ def test_signing_in_takes_the_reviewer_where_they_wanted_to_go_and_out_again(mak
     page.wait_for_url(lambda url: "/login" in url)
     assert page.locator("[data-task]").count() == 0
     assert page.context.cookies() == [] or "ann" not in page.content()
+    refused = [line for line in watched.console if "401" in line]  # browsers note it when they get to it
+    assert len(refused) <= 1
+    watched.console[:] = [line for line in watched.console if line not in refused]
     assert did_nothing_odd(watched)
 
 
