@@ -258,6 +258,8 @@ def test_bars_and_lines() -> None:
     assert evidence_share(20**0.5, 20.0) == pytest.approx(0.5)
     assert evidence_share(None, 20.0) is None
     assert evidence_bar(0.5) == "████░░░░"
+    assert evidence_bar(0.99) == "███████░"
+    assert evidence_bar(1.0) == "████████"
     assert sparkline([0, None, 1, 0.5]) == "▁ █▅"
     assert sparkline([2, 2]) == "▄▄"
     assert sparkline([None]) == ""
@@ -275,7 +277,7 @@ def test_a_number_never_measured_has_no_picture(store: TraceStore, folder: Proje
     [
         ("drift", "language", 0.00619, "0.6 % moved", "0.0 to 2.2"),
         ("drift", "text", 0.494, "AUC 0.49", "0.00 to 0.02"),
-        ("drift", "provider", 0.16, "16.0 % of calls", "0.0 to 2.2"),
+        ("drift", "provider", 0.16, "16.0 % of calls new", "0.0 to 2.2"),
         ("drift", "strategy", 1.0, "100.0 % of decisions", "0.0 to 2.2"),
         ("sentinel", "answers", 0.025, "2.5 % flipped", "0.0 to 2.2"),
         ("sentinel", "accuracy", -0.05, "-5.0 points", "0.0 to 2.2"),

@@ -47,7 +47,6 @@ def measure_version(
     own = next((row for row in rows if row["strategy_fp"] == version), None)
     total = sum(row["n_window"] for row in rows)
     state, reason = _said(rows, own, window, length)
-    is_alarm = state == "alarm" and own is not None
     return Measurement(
         kind="drift",
         subject="strategy",
@@ -61,7 +60,7 @@ def measure_version(
         window_to=now,
         strategy_fp=version,
         run_id=run_id,
-        change_from=own["first_ts"] if is_alarm and own is not None else None,
+        change_from=own["first_ts"] if own is not None and state == "alarm" else None,
         level="minor",
         detail={"versions": [row["strategy_fp"] for row in rows][-5:]},
     )

@@ -94,10 +94,10 @@ def evidence_share(evidence: float | None, needed: float | None) -> float | None
 
 
 def evidence_bar(share: float | None) -> str:
-    """Return the share as a bar of blocks; "" where there is no evidence to weigh."""
+    """Return the share as a bar of blocks, full only at 1; "" where there is no evidence to weigh."""
     if share is None:
         return ""
-    full = round(BAR_CELLS * share)
+    full = BAR_CELLS if share >= 1 else min(round(BAR_CELLS * share), BAR_CELLS - 1)
     return "█" * full + "░" * (BAR_CELLS - full)
 
 

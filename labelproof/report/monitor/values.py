@@ -38,7 +38,7 @@ def interval_text(metric: str, low: float | None, high: float | None) -> str:
 
 
 CHANGES: dict[tuple[str, str], str] = {
-    ("drift", "provider"): "of calls",
+    ("drift", "provider"): "of calls new",
     ("drift", "strategy"): "of decisions",
     ("drift", "text"): "AUC",
     ("sentinel", "answers"): "flipped",
